@@ -47,11 +47,11 @@ reader_u8(struct reader *reader)
     return at != NULL ? *at : 0;
 }
 
-#define READER_DEFINE(bits, order)                                                                 \
-    uint##bits##_t reader_u##bits##_##order(struct reader *reader)                                 \
-    {                                                                                              \
-        const uint8_t *at = reader_take(reader, bits / 8);                                         \
-        return at != NULL ? get_u##bits##_##order(at) : 0;                                         \
+#define READER_DEFINE(bits, order)                                 \
+    uint##bits##_t reader_u##bits##_##order(struct reader *reader) \
+    {                                                              \
+        const uint8_t *at = reader_take(reader, bits / 8);         \
+        return at != NULL ? get_u##bits##_##order(at) : 0;         \
     }
 READER_DEFINE(16, be)
 READER_DEFINE(32, be)
@@ -141,12 +141,12 @@ writer_u8(struct writer *writer, uint8_t value)
         *to = value;
 }
 
-#define WRITER_DEFINE(bits, order)                                                                 \
-    void writer_u##bits##_##order(struct writer *writer, uint##bits##_t value)                     \
-    {                                                                                              \
-        uint8_t *to = writer_take(writer, bits / 8);                                               \
-        if (to != NULL)                                                                            \
-            put_u##bits##_##order(to, value);                                                      \
+#define WRITER_DEFINE(bits, order)                                             \
+    void writer_u##bits##_##order(struct writer *writer, uint##bits##_t value) \
+    {                                                                          \
+        uint8_t *to = writer_take(writer, bits / 8);                           \
+        if (to != NULL)                                                        \
+            put_u##bits##_##order(to, value);                                  \
     }
 WRITER_DEFINE(16, be)
 WRITER_DEFINE(32, be)

@@ -14,17 +14,17 @@
  * which is checked in every build. */
 void bytes_copy(void *destination, size_t capacity, const void *source, size_t count);
 
-#define BYTES_DEFINE(bits, order, to_host)                                                         \
-    static ALWAYS_INLINE uint##bits##_t get_u##bits##_##order(const void *at)                      \
-    {                                                                                              \
-        uint##bits##_t value;                                                                      \
-        __builtin_memcpy(&value, at, sizeof(value));                                               \
-        return to_host(value);                                                                     \
-    }                                                                                              \
-    static ALWAYS_INLINE void put_u##bits##_##order(void *at, uint##bits##_t value)                \
-    {                                                                                              \
-        value = to_host(value);                                                                    \
-        __builtin_memcpy(at, &value, sizeof(value));                                               \
+#define BYTES_DEFINE(bits, order, to_host)                                          \
+    static ALWAYS_INLINE uint##bits##_t get_u##bits##_##order(const void *at)       \
+    {                                                                               \
+        uint##bits##_t value;                                                       \
+        __builtin_memcpy(&value, at, sizeof(value));                                \
+        return to_host(value);                                                      \
+    }                                                                               \
+    static ALWAYS_INLINE void put_u##bits##_##order(void *at, uint##bits##_t value) \
+    {                                                                               \
+        value = to_host(value);                                                     \
+        __builtin_memcpy(at, &value, sizeof(value));                                \
     }
 
 #define BYTES_SAME(value) (value)

@@ -6,10 +6,10 @@
 
 _Noreturn void check_failed(const char *file, int line, const char *fact);
 
-#define CHECK(fact)                                                                                \
-    do {                                                                                           \
-        if (__builtin_expect(!(fact), 0))                                                          \
-            check_failed(__FILE__, __LINE__, #fact);                                               \
+#define CHECK(fact)                                  \
+    do {                                             \
+        if (__builtin_expect(!(fact), 0))            \
+            check_failed(__FILE__, __LINE__, #fact); \
     } while (0)
 
 #if defined(EAGRE_DCHECK) && EAGRE_DCHECK

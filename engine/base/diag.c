@@ -107,5 +107,10 @@ diag_trail_add(struct diag_trail *trail, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(part, sizeof(part), format, arguments);
     va_end(arguments);
-    snprintf(trail->text, sizeof(trail->text), "%s%s%.250s", part, before[0] != '\0' ? ": " : "", before);
+    snprintf(trail->text,
+             sizeof(trail->text),
+             "%s%s%.250s",
+             part,
+             before[0] != '\0' ? ": " : "",
+             before);
 }

@@ -16,7 +16,8 @@
 #define BUDDY_BLOCK_MIN ((uint64_t)4096)
 #define BUDDY_BLOCK_MAX ((uint64_t)16 << 20)
 #define BUDDY_ORDERS 13u /* 4 KiB << 12 == 16 MiB */
-_Static_assert(BUDDY_BLOCK_MIN << (BUDDY_ORDERS - 1) == BUDDY_BLOCK_MAX, "orders span the block sizes");
+_Static_assert(BUDDY_BLOCK_MIN << (BUDDY_ORDERS - 1) == BUDDY_BLOCK_MAX,
+               "orders span the block sizes");
 
 struct buddy_page; /* bookkeeping of one 4 KiB page */
 
@@ -24,8 +25,9 @@ struct buddy {
     uint8_t *region;
     struct buddy_page *pages; /* [page_count] */
     uint32_t page_count;
-    uint32_t free_first[BUDDY_ORDERS]; /* page index of the newest free block of each order, or BUDDY_NONE */
-    uint64_t used_bytes;               /* in taken blocks, rounded up to their size */
+    uint32_t free_first
+        [BUDDY_ORDERS];  /* page index of the newest free block of each order, or BUDDY_NONE */
+    uint64_t used_bytes; /* in taken blocks, rounded up to their size */
     uint64_t used_bytes_peak;
 };
 

@@ -7,7 +7,8 @@
 size_t
 slab_footprint(uint32_t object_bytes, uint32_t count)
 {
-    return (size_t)round_up(object_bytes, 64) * count + round_up((uint64_t)count * sizeof(uint32_t), 64);
+    return (size_t)round_up(object_bytes, 64) * count +
+           round_up((uint64_t)count * sizeof(uint32_t), 64);
 }
 
 void

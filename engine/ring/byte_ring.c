@@ -2,7 +2,8 @@
 
 #include "engine/base/check.h"
 
-_Static_assert(offsetof(struct byte_ring, head) - offsetof(struct byte_ring, tail) >= BASE_LINE_BYTES,
+_Static_assert(offsetof(struct byte_ring, head) - offsetof(struct byte_ring, tail) >=
+                   BASE_LINE_BYTES,
                "producer and consumer lines are apart");
 
 void

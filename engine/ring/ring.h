@@ -22,8 +22,8 @@ struct ring {
     uint32_t slot_mask;
     /* written by the producer */
     _Alignas(BASE_LINE_BYTES) _Atomic uint64_t tail; /* slots published since init */
-    uint64_t tail_reserved;                          /* producer only: slots filled, not all published */
-    uint64_t head_seen;                              /* producer only: last head read */
+    uint64_t tail_reserved; /* producer only: slots filled, not all published */
+    uint64_t head_seen;     /* producer only: last head read */
     /* written by the consumer */
     _Alignas(BASE_LINE_BYTES) _Atomic uint64_t head; /* slots consumed since init */
     uint64_t tail_seen;                              /* consumer only: last tail read */

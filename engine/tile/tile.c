@@ -20,7 +20,11 @@ relaxed_add(_Atomic uint64_t *value, uint64_t add)
 }
 
 void
-core_init(struct core *core, struct clock *clock, struct io *io, enum core_poll_mode mode, uint64_t spin_ns)
+core_init(struct core *core,
+          struct clock *clock,
+          struct io *io,
+          enum core_poll_mode mode,
+          uint64_t spin_ns)
 {
     *core = (struct core){
         .clock = clock,
@@ -91,7 +95,8 @@ core_has_work(struct core *core)
     for (uint32_t i = 0; i < core->tile_count; i++)
         if (core->tiles[i].ops->has_work(core->tiles[i].object))
             return true;
-    return atomic_load_explicit(&core->stop, memory_order_acquire) != 0; /* pairs with core_stop() */
+    return atomic_load_explicit(&core->stop, memory_order_acquire) !=
+           0; /* pairs with core_stop() */
 }
 
 /* Blocks until a completion, a wake or the nearest deadline. */
@@ -105,7 +110,8 @@ core_sleep(struct core *core, uint64_t now)
      * waker_notify(), which puts the publication before its look at `asleep`: one of the two sides sees the other. */
     atomic_thread_fence(memory_order_seq_cst);
     if (!core_has_work(core)) {
-        uint64_t timeout = core->next_deadline_ns == NO_DEADLINE ? UINT64_MAX : core->next_deadline_ns - now;
+        uint64_t timeout = core->next_deadline_ns == NO_DEADLINE ? UINT64_MAX
+                                                                 : core->next_deadline_ns - now;
         io_wait(core->io, timeout);
         relaxed_add(&core->wakes, 1);
         relaxed_add(&core->sleep_ns, clock_now_ns(core->clock) - now);

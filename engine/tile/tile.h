@@ -61,16 +61,20 @@ struct core {
     struct clock *clock;
     struct io *io;
     struct waker waker;
-    uint64_t spin_ns;            /* how long to poll without work before blocking; 0 when overprovisioned */
+    uint64_t spin_ns; /* how long to poll without work before blocking; 0 when overprovisioned */
     enum core_poll_mode mode;
-    _Atomic uint32_t stop;       /* set by core_stop() */
-    uint64_t idle_since_ns;      /* 0: not idle */
-    uint64_t next_deadline_ns;   /* nearest of the tiles' last answers */
-    _Atomic uint64_t sleep_ns;   /* time blocked, for metrics */
+    _Atomic uint32_t stop;     /* set by core_stop() */
+    uint64_t idle_since_ns;    /* 0: not idle */
+    uint64_t next_deadline_ns; /* nearest of the tiles' last answers */
+    _Atomic uint64_t sleep_ns; /* time blocked, for metrics */
     _Atomic uint64_t wakes;
 };
 
-void core_init(struct core *core, struct clock *clock, struct io *io, enum core_poll_mode mode, uint64_t spin_ns);
+void core_init(struct core *core,
+               struct clock *clock,
+               struct io *io,
+               enum core_poll_mode mode,
+               uint64_t spin_ns);
 /* Adds a tile; returns its index on this core, to be used in io_tag(). */
 uint32_t core_add(struct core *core, const char *name, const struct tile_ops *ops, void *object);
 /* One round: reap completions, poll every tile once. Returns the work done; sets next_deadline_ns. */

@@ -18,17 +18,17 @@
 enum disk_open_flags {
     DISK_READ = 1,
     DISK_WRITE = 2,
-    DISK_CREATE = 4,    /* fail with RC_EXISTS when it is there */
-    DISK_DIRECT = 8,    /* O_DIRECT where the file system has it */
-    DISK_DSYNC = 16,    /* O_DSYNC: a completed write is on the device */
+    DISK_CREATE = 4, /* fail with RC_EXISTS when it is there */
+    DISK_DIRECT = 8, /* O_DIRECT where the file system has it */
+    DISK_DSYNC = 16, /* O_DSYNC: a completed write is on the device */
 };
 
 struct disk_facts {
-    char filesystem[32];     /* "ext4", "xfs", "tmpfs", ... */
-    char write_cache[32];    /* "write back", "write through", "unknown" */
-    uint32_t block_bytes;    /* logical block for direct I/O */
-    bool is_memory;          /* tmpfs or ramfs: not durable */
-    bool direct;             /* O_DIRECT opens and writes succeed */
+    char filesystem[32];  /* "ext4", "xfs", "tmpfs", ... */
+    char write_cache[32]; /* "write back", "write through", "unknown" */
+    uint32_t block_bytes; /* logical block for direct I/O */
+    bool is_memory;       /* tmpfs or ramfs: not durable */
+    bool direct;          /* O_DIRECT opens and writes succeed */
     uint64_t free_bytes;
     uint64_t total_bytes;
 };
@@ -44,12 +44,21 @@ struct disk_ops {
     enum rc (*open)(struct disk *disk, const char *path, uint32_t flags, int *ret_fd);
     void (*close)(struct disk *disk, int fd);
     /* Reads or writes exactly count bytes unless the file ends (read: *ret_count tells). Continues short transfers. */
-    enum rc (*read)(struct disk *disk, int fd, void *buffer, size_t count, uint64_t position, size_t *ret_count);
-    enum rc (*write)(struct disk *disk, int fd, const void *buffer, size_t count, uint64_t position);
-    enum rc (*allocate)(struct disk *disk, int fd, uint64_t position, uint64_t count); /* extends the size */
+    enum rc (*read)(struct disk *disk,
+                    int fd,
+                    void *buffer,
+                    size_t count,
+                    uint64_t position,
+                    size_t *ret_count);
+    enum rc (*write)(
+        struct disk *disk, int fd, const void *buffer, size_t count, uint64_t position);
+    enum rc (*allocate)(struct disk *disk,
+                        int fd,
+                        uint64_t position,
+                        uint64_t count); /* extends the size */
     enum rc (*truncate)(struct disk *disk, int fd, uint64_t size);
-    enum rc (*sync)(struct disk *disk, int fd);     /* fdatasync */
-    enum rc (*sync_all)(struct disk *disk);         /* syncfs */
+    enum rc (*sync)(struct disk *disk, int fd); /* fdatasync */
+    enum rc (*sync_all)(struct disk *disk);     /* syncfs */
     enum rc (*size)(struct disk *disk, int fd, uint64_t *ret_bytes);
     enum rc (*rename)(struct disk *disk, const char *from, const char *to);
     enum rc (*unlink)(struct disk *disk, const char *path);
@@ -57,7 +66,11 @@ struct disk_ops {
     enum rc (*remove_directory)(struct disk *disk, const char *path);
     enum rc (*sync_directory)(struct disk *disk, const char *path); /* "" is the root */
     /* Lists up to capacity entries of a directory in name order; *ret_count is how many there are in all. */
-    enum rc (*list)(struct disk *disk, const char *path, struct disk_entry *entries, size_t capacity, size_t *ret_count);
+    enum rc (*list)(struct disk *disk,
+                    const char *path,
+                    struct disk_entry *entries,
+                    size_t capacity,
+                    size_t *ret_count);
     enum rc (*facts)(struct disk *disk, struct disk_facts *ret_facts);
     void (*fini)(struct disk *disk);
 };
@@ -71,23 +84,92 @@ struct disk {
 enum rc disk_open_real(const char *root, struct disk **ret_disk, struct diag_trail *trail);
 
 /* Thin calls through ops (static inline: disk_open, disk_close, disk_read, ...). */
-static inline enum rc disk_open(struct disk *d, const char *path, uint32_t flags, int *ret_fd) { return d->ops->open(d, path, flags, ret_fd); }
-static inline void disk_close(struct disk *d, int fd) { d->ops->close(d, fd); }
-static inline enum rc disk_read(struct disk *d, int fd, void *buffer, size_t count, uint64_t position, size_t *ret_count) { return d->ops->read(d, fd, buffer, count, position, ret_count); }
-static inline enum rc disk_write(struct disk *d, int fd, const void *buffer, size_t count, uint64_t position) { return d->ops->write(d, fd, buffer, count, position); }
-static inline enum rc disk_allocate(struct disk *d, int fd, uint64_t position, uint64_t count) { return d->ops->allocate(d, fd, position, count); }
-static inline enum rc disk_truncate(struct disk *d, int fd, uint64_t size) { return d->ops->truncate(d, fd, size); }
-static inline enum rc disk_sync(struct disk *d, int fd) { return d->ops->sync(d, fd); }
-static inline enum rc disk_sync_all(struct disk *d) { return d->ops->sync_all(d); }
-static inline enum rc disk_size(struct disk *d, int fd, uint64_t *ret_bytes) { return d->ops->size(d, fd, ret_bytes); }
-static inline enum rc disk_rename(struct disk *d, const char *from, const char *to) { return d->ops->rename(d, from, to); }
-static inline enum rc disk_unlink(struct disk *d, const char *path) { return d->ops->unlink(d, path); }
-static inline enum rc disk_make_directory(struct disk *d, const char *path) { return d->ops->make_directory(d, path); }
-static inline enum rc disk_remove_directory(struct disk *d, const char *path) { return d->ops->remove_directory(d, path); }
-static inline enum rc disk_sync_directory(struct disk *d, const char *path) { return d->ops->sync_directory(d, path); }
-static inline enum rc disk_list(struct disk *d, const char *path, struct disk_entry *e, size_t n, size_t *ret_count) { return d->ops->list(d, path, e, n, ret_count); }
-static inline enum rc disk_facts(struct disk *d, struct disk_facts *ret_facts) { return d->ops->facts(d, ret_facts); }
-static inline void disk_fini(struct disk *d) { if (d) d->ops->fini(d); }
+static inline enum rc
+disk_open(struct disk *d, const char *path, uint32_t flags, int *ret_fd)
+{
+    return d->ops->open(d, path, flags, ret_fd);
+}
+static inline void
+disk_close(struct disk *d, int fd)
+{
+    d->ops->close(d, fd);
+}
+static inline enum rc
+disk_read(struct disk *d, int fd, void *buffer, size_t count, uint64_t position, size_t *ret_count)
+{
+    return d->ops->read(d, fd, buffer, count, position, ret_count);
+}
+static inline enum rc
+disk_write(struct disk *d, int fd, const void *buffer, size_t count, uint64_t position)
+{
+    return d->ops->write(d, fd, buffer, count, position);
+}
+static inline enum rc
+disk_allocate(struct disk *d, int fd, uint64_t position, uint64_t count)
+{
+    return d->ops->allocate(d, fd, position, count);
+}
+static inline enum rc
+disk_truncate(struct disk *d, int fd, uint64_t size)
+{
+    return d->ops->truncate(d, fd, size);
+}
+static inline enum rc
+disk_sync(struct disk *d, int fd)
+{
+    return d->ops->sync(d, fd);
+}
+static inline enum rc
+disk_sync_all(struct disk *d)
+{
+    return d->ops->sync_all(d);
+}
+static inline enum rc
+disk_size(struct disk *d, int fd, uint64_t *ret_bytes)
+{
+    return d->ops->size(d, fd, ret_bytes);
+}
+static inline enum rc
+disk_rename(struct disk *d, const char *from, const char *to)
+{
+    return d->ops->rename(d, from, to);
+}
+static inline enum rc
+disk_unlink(struct disk *d, const char *path)
+{
+    return d->ops->unlink(d, path);
+}
+static inline enum rc
+disk_make_directory(struct disk *d, const char *path)
+{
+    return d->ops->make_directory(d, path);
+}
+static inline enum rc
+disk_remove_directory(struct disk *d, const char *path)
+{
+    return d->ops->remove_directory(d, path);
+}
+static inline enum rc
+disk_sync_directory(struct disk *d, const char *path)
+{
+    return d->ops->sync_directory(d, path);
+}
+static inline enum rc
+disk_list(struct disk *d, const char *path, struct disk_entry *e, size_t n, size_t *ret_count)
+{
+    return d->ops->list(d, path, e, n, ret_count);
+}
+static inline enum rc
+disk_facts(struct disk *d, struct disk_facts *ret_facts)
+{
+    return d->ops->facts(d, ret_facts);
+}
+static inline void
+disk_fini(struct disk *d)
+{
+    if (d)
+        d->ops->fini(d);
+}
 
 /* Writes a whole small file so that a crash leaves the old or the new content: "path.tmp", write, sync, rename,
  * directory sync. */
@@ -97,30 +179,30 @@ enum rc disk_replace_file(struct disk *disk, const char *path, const void *conte
 
 enum disk_job_kind {
     DISK_JOB_SEGMENT_CREATE, /* create path, allocate bytes, sync, directory sync; result fd (DIRECT|READ|WRITE) */
-    DISK_JOB_ALLOCATE,       /* fd: allocate [position, position + bytes) */
-    DISK_JOB_OPEN,           /* open path for direct reading; result fd */
-    DISK_JOB_CLOSE,          /* fd */
-    DISK_JOB_SYNC,           /* fd */
+    DISK_JOB_ALLOCATE, /* fd: allocate [position, position + bytes) */
+    DISK_JOB_OPEN,     /* open path for direct reading; result fd */
+    DISK_JOB_CLOSE,    /* fd */
+    DISK_JOB_SYNC,     /* fd */
     DISK_JOB_SYNC_ALL,
-    DISK_JOB_TRUNCATE,       /* fd to position; then sync */
-    DISK_JOB_UNLINK,         /* path; then sync its directory */
-    DISK_JOB_REMOVE_TREE,    /* path: every file of that one directory, then the directory, then sync its parent */
+    DISK_JOB_TRUNCATE, /* fd to position; then sync */
+    DISK_JOB_UNLINK,   /* path; then sync its directory */
+    DISK_JOB_REMOVE_TREE, /* path: every file of that one directory, then the directory, then sync its parent */
     DISK_JOB_MAKE_DIRECTORY, /* path; then sync its parent; existing is fine */
     DISK_JOB_REPLACE_FILE,   /* path, buffer, bytes: disk_replace_file() */
-    DISK_JOB_WRITE_FILE,     /* path, buffer, bytes: create if missing, write from 0, truncate, sync (alternating generations) */
-    DISK_JOB_READ_FILE,      /* path, buffer, bytes (capacity); result count in bytes */
-    DISK_JOB_POPULATE,       /* buffer, bytes: touch memory ahead of need (MADV_POPULATE_WRITE) */
+    DISK_JOB_WRITE_FILE, /* path, buffer, bytes: create if missing, write from 0, truncate, sync (alternating generations) */
+    DISK_JOB_READ_FILE, /* path, buffer, bytes (capacity); result count in bytes */
+    DISK_JOB_POPULATE,  /* buffer, bytes: touch memory ahead of need (MADV_POPULATE_WRITE) */
 };
 
 /* Owned by the submitting tile until it comes back through the completion ring. */
 struct disk_job {
     enum disk_job_kind kind;
-    enum rc result;          /* written by the control tile */
-    int fd;                  /* in or out */
+    enum rc result; /* written by the control tile */
+    int fd;         /* in or out */
     uint64_t position;
-    uint64_t bytes;          /* in, or out for READ_FILE */
+    uint64_t bytes; /* in, or out for READ_FILE */
     void *buffer;
-    uint64_t ctx;            /* the submitter's own */
+    uint64_t ctx; /* the submitter's own */
     char path[DISK_PATH_MAX];
 };
 

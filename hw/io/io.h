@@ -26,9 +26,9 @@ enum io_op {
     IO_WRITE,     /* positioned; buffer, bytes */
     IO_WRITEV,    /* positioned; iovecs [iovec_count], which must live until the completion */
     IO_FDATASYNC, /* fd only */
-    IO_ACCEPT,    /* one connection; result is the new fd, non-blocking, close-on-exec, TCP_NODELAY set */
-    IO_RECV,      /* stream; result 0 is end of stream */
-    IO_SENDV,     /* stream; iovecs must live until the completion; never raises SIGPIPE */
+    IO_ACCEPT, /* one connection; result is the new fd, non-blocking, close-on-exec, TCP_NODELAY set */
+    IO_RECV,  /* stream; result 0 is end of stream */
+    IO_SENDV, /* stream; iovecs must live until the completion; never raises SIGPIPE */
 };
 
 struct io_request {

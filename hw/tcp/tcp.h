@@ -10,7 +10,12 @@
 
 struct tcp;
 struct tcp_ops {
-    enum rc (*listen)(struct tcp *tcp, const char *host, uint16_t port, int *ret_fd, uint16_t *ret_port, struct diag_trail *trail);
+    enum rc (*listen)(struct tcp *tcp,
+                      const char *host,
+                      uint16_t port,
+                      int *ret_fd,
+                      uint16_t *ret_port,
+                      struct diag_trail *trail);
     void (*shutdown)(struct tcp *tcp, int fd);
     void (*close)(struct tcp *tcp, int fd);
     void (*peer)(struct tcp *tcp, int fd, char *text, size_t capacity);
@@ -25,7 +30,12 @@ struct tcp *tcp_real(void);
 /* Listens on host:port (name or literal address; port 0 takes a free one); SO_REUSEADDR, backlog 1024.
  * *ret_port is the port taken. */
 static inline enum rc
-tcp_listen(struct tcp *tcp, const char *host, uint16_t port, int *ret_fd, uint16_t *ret_port, struct diag_trail *trail)
+tcp_listen(struct tcp *tcp,
+           const char *host,
+           uint16_t port,
+           int *ret_fd,
+           uint16_t *ret_port,
+           struct diag_trail *trail)
 {
     return tcp->ops->listen(tcp, host, port, ret_fd, ret_port, trail);
 }

@@ -27,12 +27,12 @@ struct log_partition_config {
     uint8_t topic_id[16];
     uint32_t partition;
     enum log_durability durability;
-    bool log_append_time;      /* message.timestamp.type = LogAppendTime */
-    uint32_t batch_bytes_max;  /* max.message.bytes, [1 KiB, 8 MiB] */
-    uint64_t segment_bytes;    /* [64 KiB, 8 GiB] */
-    int64_t segment_ms;        /* [1, INT64_MAX] */
-    int64_t retention_ms;      /* -1: no limit */
-    int64_t retention_bytes;   /* -1: no limit */
+    bool log_append_time;     /* message.timestamp.type = LogAppendTime */
+    uint32_t batch_bytes_max; /* max.message.bytes, [1 KiB, 8 MiB] */
+    uint64_t segment_bytes;   /* [64 KiB, 8 GiB] */
+    int64_t segment_ms;       /* [1, INT64_MAX] */
+    int64_t retention_ms;     /* -1: no limit */
+    int64_t retention_bytes;  /* -1: no limit */
     int64_t timestamp_before_max_ms;
     int64_t timestamp_after_max_ms;
 };
@@ -40,17 +40,18 @@ struct log_partition_config {
 struct log_append_request {
     uint32_t slot;
     uint64_t incarnation;
-    const uint8_t *batch; /* RecordBatch v2 whose lengths, counts and CRC the caller checked; borrowed for the call */
+    const uint8_t *
+        batch; /* RecordBatch v2 whose lengths, counts and CRC the caller checked; borrowed for the call */
     uint32_t batch_bytes;
-    uint16_t requester;   /* echoed in the ack */
-    uint64_t ctx;         /* echoed in the ack */
-    int64_t wall_ms;      /* of this poll */
+    uint16_t requester; /* echoed in the ack */
+    uint64_t ctx;       /* echoed in the ack */
+    int64_t wall_ms;    /* of this poll */
 };
 
 enum log_append_status {
     LOG_APPEND_TAKEN,   /* copied; its ack comes out of log_take_acks() */
     LOG_APPEND_REFUSED, /* ret_ack holds the answer now */
-    LOG_APPEND_AGAIN,   /* no room in the open group, the ring or the segments' reservation of the tile: offer the same again later */
+    LOG_APPEND_AGAIN, /* no room in the open group, the ring or the segments' reservation of the tile: offer the same again later */
 };
 
 struct log_ack {
@@ -101,7 +102,13 @@ struct log_mark {
 };
 
 /* Ends of open, drop, trim and stop, and partitions that were fenced or halted. */
-enum log_event_kind { LOG_EVENT_OPENED, LOG_EVENT_DROPPED, LOG_EVENT_TRIMMED, LOG_EVENT_CONFIGURED, LOG_EVENT_STOPPED };
+enum log_event_kind {
+    LOG_EVENT_OPENED,
+    LOG_EVENT_DROPPED,
+    LOG_EVENT_TRIMMED,
+    LOG_EVENT_CONFIGURED,
+    LOG_EVENT_STOPPED
+};
 struct log_event {
     enum log_event_kind kind;
     enum rc rc;
@@ -113,16 +120,16 @@ struct log_event {
 struct log;
 
 struct log_config {
-    uint32_t tile_idx;         /* names the journal files: journal-<tile>-<n> */
-    uint32_t io_tile;          /* for io_tag(): the log tile's index on its core */
+    uint32_t tile_idx; /* names the journal files: journal-<tile>-<n> */
+    uint32_t io_tile;  /* for io_tag(): the log tile's index on its core */
     struct io *io;
     struct clock *clock;
-    struct disk *disk;         /* used only before serving (recovery) */
-    struct ring *jobs;         /* producer side: struct disk_job * to control */
-    struct waker *jobs_waker;  /* the control tile's; notified after a push to jobs; NULL in tests */
-    struct ring *jobs_done;    /* consumer side; drained by log_poll() */
-    uint64_t slab_ring_bytes;  /* staging and tail cache, power of two */
-    uint64_t cold_bytes;       /* buffers for cold reads */
+    struct disk *disk;        /* used only before serving (recovery) */
+    struct ring *jobs;        /* producer side: struct disk_job * to control */
+    struct waker *jobs_waker; /* the control tile's; notified after a push to jobs; NULL in tests */
+    struct ring *jobs_done;   /* consumer side; drained by log_poll() */
+    uint64_t slab_ring_bytes; /* staging and tail cache, power of two */
+    uint64_t cold_bytes;      /* buffers for cold reads */
     uint64_t journal_file_bytes;
     uint32_t partitions_max;
     uint32_t producers_max;
@@ -131,7 +138,10 @@ struct log_config {
 
 /* Bytes of memory that log_init() needs for this configuration; printed as budget lines. */
 uint64_t log_footprint(const struct log_config *config);
-enum rc log_init(void *memory, const struct log_config *config, struct log **ret_log, struct diag_trail *trail);
+enum rc log_init(void *memory,
+                 const struct log_config *config,
+                 struct log **ret_log,
+                 struct diag_trail *trail);
 void log_fini(struct log *log);
 
 /* The table slot of a recovered or opened partition, or UINT32_MAX. */
@@ -140,24 +150,43 @@ uint32_t log_find(const struct log *log, uint64_t incarnation);
 /* Starts opening (creating its directory and first segment when new); LOG_EVENT_OPENED follows, with the slot. config is copied. */
 enum rc log_open(struct log *log, const struct log_partition_config *config, uint64_t ctx);
 enum rc log_drop(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t ctx);
-enum rc log_configure(struct log *log, uint32_t slot, const struct log_partition_config *config, uint64_t ctx);
+enum rc log_configure(struct log *log,
+                      uint32_t slot,
+                      const struct log_partition_config *config,
+                      uint64_t ctx);
 /* Raises the start offset (journal entry START_OFFSET); LOG_EVENT_TRIMMED follows when durable. */
-enum rc log_trim(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t start_offset, uint64_t ctx);
+enum rc
+log_trim(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t start_offset, uint64_t ctx);
 
-enum log_append_status log_append(struct log *log, const struct log_append_request *request, struct log_ack *ret_ack) MUST_USE;
+enum log_append_status log_append(struct log *log,
+                                  const struct log_append_request *request,
+                                  struct log_ack *ret_ack) MUST_USE;
 
 /* True: ret_result holds the answer now. False: a cold read was started (answer by log_take_reads()). RC_AGAIN in the result:
  * no cold-read buffer now; the caller offers the same request again. */
-bool log_read(struct log *log, const struct log_read_request *request, struct log_read_result *ret_result) MUST_USE;
+bool log_read(struct log *log,
+              const struct log_read_request *request,
+              struct log_read_result *ret_result) MUST_USE;
 /* As log_read, for the first batch whose max timestamp >= time_ms (INT64_MAX: the batch with the greatest timestamp).
  * bytes 0 and RC_OK: none. */
-bool log_find_time(struct log *log, const struct log_read_request *request, int64_t time_ms, struct log_read_result *ret_result) MUST_USE;
+bool log_find_time(struct log *log,
+                   const struct log_read_request *request,
+                   int64_t time_ms,
+                   struct log_read_result *ret_result) MUST_USE;
 /* Start, high watermark, end and leader epoch of a partition. */
-enum rc log_offsets(const struct log *log, uint32_t slot, uint64_t incarnation, struct log_read_result *ret_result);
+enum rc log_offsets(const struct log *log,
+                    uint32_t slot,
+                    uint64_t incarnation,
+                    struct log_read_result *ret_result);
 /* Greatest epoch <= epoch (in ret_result->leader_epoch, -1 if none) and its end offset (in base_offset, UINT64_MAX if none). */
-enum rc log_epoch_end(const struct log *log, uint32_t slot, uint64_t incarnation, int32_t epoch, struct log_read_result *ret_result);
+enum rc log_epoch_end(const struct log *log,
+                      uint32_t slot,
+                      uint64_t incarnation,
+                      int32_t epoch,
+                      struct log_read_result *ret_result);
 /* Arms requester for a mark; when the high watermark already differs from known, the mark is due at once. */
-enum rc log_arm(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t known, uint16_t requester);
+enum rc
+log_arm(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t known, uint16_t requester);
 
 void log_complete(struct log *log, uint64_t tag, int32_t result);
 /* Bounded work: job completions, group submission, flushing, reclaim, retention. Returns work done; ret_deadline_ns. */

@@ -26,27 +26,28 @@ struct partition_ref {
 enum request_kind {
     /* to a log tile */
     REQUEST_PRODUCE = 1, /* one batch, already CRC-checked */
-    REQUEST_READ,        /* whole batches from the one that contains offset; dst_bytes 0: only a probe */
-    REQUEST_ARM,         /* one MARK as soon as the high watermark differs from arm.high_watermark */
-    REQUEST_OFFSETS,     /* start, high watermark, end, leader epoch */
-    REQUEST_FIND_TIME,   /* the first batch whose max timestamp >= time; whole batch into dst */
+    REQUEST_READ, /* whole batches from the one that contains offset; dst_bytes 0: only a probe */
+    REQUEST_ARM,  /* one MARK as soon as the high watermark differs from arm.high_watermark */
+    REQUEST_OFFSETS,   /* start, high watermark, end, leader epoch */
+    REQUEST_FIND_TIME, /* the first batch whose max timestamp >= time; whole batch into dst */
     REQUEST_FIND_MAX_TIME,
-    REQUEST_EPOCH_END,   /* end offset of the greatest epoch <= asked */
-    REQUEST_OPEN,        /* control only: open or create a partition */
-    REQUEST_DROP,        /* control only: forget it and delete its files */
-    REQUEST_CONFIGURE,   /* control only: new topic settings */
-    REQUEST_TRIM,        /* control only: raise the start offset */
-    REQUEST_STOP,        /* control only: flush, seal, checkpoint as clean; answered when done */
+    REQUEST_EPOCH_END, /* end offset of the greatest epoch <= asked */
+    REQUEST_OPEN,      /* control only: open or create a partition */
+    REQUEST_DROP,      /* control only: forget it and delete its files */
+    REQUEST_CONFIGURE, /* control only: new topic settings */
+    REQUEST_TRIM,      /* control only: raise the start offset */
+    REQUEST_STOP,      /* control only: flush, seal, checkpoint as clean; answered when done */
     /* to the control tile */
-    REQUEST_KAFKA,       /* a whole Kafka request that the gate does not serve itself */
-    REQUEST_TOPIC_SEEN,  /* gives back the snapshot of a RESPONSE_TOPIC */
-    REQUEST_HTTP,        /* admin request; never from a gate */
+    REQUEST_KAFKA,      /* a whole Kafka request that the gate does not serve itself */
+    REQUEST_TOPIC_SEEN, /* gives back the snapshot of a RESPONSE_TOPIC */
+    REQUEST_HTTP,       /* admin request; never from a gate */
 };
 
 enum request_flags {
-    REQUEST_FLAG_NO_ACK = 1,  /* PRODUCE: acks=0, respond as soon as the batch is taken or refused */
-    REQUEST_FLAG_ARM = 2,     /* READ: when nothing was read, arm as REQUEST_ARM does */
-    REQUEST_FLAG_WHOLE = 4,   /* READ: give the first batch even when it exceeds max_bytes (never dst_bytes) */
+    REQUEST_FLAG_NO_ACK = 1, /* PRODUCE: acks=0, respond as soon as the batch is taken or refused */
+    REQUEST_FLAG_ARM = 2,    /* READ: when nothing was read, arm as REQUEST_ARM does */
+    REQUEST_FLAG_WHOLE =
+        4, /* READ: give the first batch even when it exceeds max_bytes (never dst_bytes) */
 };
 
 struct log_partition_config; /* log/append/log.h; only control and the log tile look inside */
@@ -65,9 +66,9 @@ struct request {
         } produce;
         struct {
             uint64_t offset;
-            uint8_t *dst;       /* [dst_bytes] */
+            uint8_t *dst; /* [dst_bytes] */
             uint32_t dst_bytes;
-            uint32_t max_bytes; /* of this partition in this response */
+            uint32_t max_bytes;   /* of this partition in this response */
             int32_t leader_epoch; /* the client's; -1: not checked */
         } read;
         struct {
@@ -83,16 +84,18 @@ struct request {
             int32_t leader_epoch; /* the client's current; -1: not checked */
         } epoch_end;
         struct {
-            const struct log_partition_config *config; /* OPEN, CONFIGURE: borrowed until the response */
+            const struct log_partition_config
+                *config; /* OPEN, CONFIGURE: borrowed until the response */
         } open;
         struct {
             uint64_t start_offset; /* UINT64_MAX: up to the high watermark */
         } trim;
         struct {
-            const uint8_t *frame;    /* from the request header on, without the length */
-            uint8_t *reply;          /* the whole response from the correlation id on is written here */
+            const uint8_t *frame; /* from the request header on, without the length */
+            uint8_t *reply; /* the whole response from the correlation id on is written here */
             uint32_t frame_bytes;
-            uint32_t reply_capacity; /* too small: RC_NO_MEMORY and response.bytes tells what is needed */
+            uint32_t
+                reply_capacity; /* too small: RC_NO_MEMORY and response.bytes tells what is needed */
         } kafka;
     } u;
 };
@@ -100,8 +103,8 @@ _Static_assert(sizeof(struct request) == 64, "one ring slot");
 
 enum response_kind {
     RESPONSE_DONE = 1, /* answers a request */
-    RESPONSE_MARK,     /* unsolicited: slot, incarnation in ctx, high_watermark, start_offset, total_bytes */
-    RESPONSE_TOPIC,    /* unsolicited, control to gate: a topic came, changed or went; u.topic */
+    RESPONSE_MARK, /* unsolicited: slot, incarnation in ctx, high_watermark, start_offset, total_bytes */
+    RESPONSE_TOPIC, /* unsolicited, control to gate: a topic came, changed or went; u.topic */
 };
 
 struct topic_snapshot; /* net/request/topic_snapshot.h */
@@ -111,18 +114,21 @@ struct response {
     uint8_t request_kind; /* of the request answered */
     uint16_t rc;          /* enum rc */
     uint32_t slot;
-    uint64_t ctx;         /* of the request; MARK: the incarnation */
-    uint64_t base_offset; /* PRODUCE: first offset; READ: offset of the first batch given; EPOCH_END: end offset; FIND: its batch */
+    uint64_t ctx; /* of the request; MARK: the incarnation */
+    uint64_t
+        base_offset; /* PRODUCE: first offset; READ: offset of the first batch given; EPOCH_END: end offset; FIND: its batch */
     uint64_t high_watermark;
     uint64_t start_offset;
     union {
-        uint64_t end_offset;      /* OFFSETS, READ */
-        int64_t append_time_ms;   /* PRODUCE: -1 unless LogAppendTime */
+        uint64_t end_offset;                /* OFFSETS, READ */
+        int64_t append_time_ms;             /* PRODUCE: -1 unless LogAppendTime */
         const struct topic_snapshot *topic; /* TOPIC: borrowed until REQUEST_TOPIC_SEEN */
     } u;
-    uint64_t total_bytes;     /* READ and MARK: bytes of batches below the high watermark since the partition was opened;
+    uint64_t
+        total_bytes; /* READ and MARK: bytes of batches below the high watermark since the partition was opened;
                                  a probe (READ, dst_bytes 0): bytes readable from offset, an estimate, 0 only if none */
-    uint32_t bytes;           /* READ, FIND: bytes written to dst; with RC_NO_MEMORY: bytes needed. KAFKA: bytes of the reply */
+    uint32_t
+        bytes; /* READ, FIND: bytes written to dst; with RC_NO_MEMORY: bytes needed. KAFKA: bytes of the reply */
     int32_t leader_epoch;
 };
 _Static_assert(sizeof(struct response) == 64, "one ring slot");

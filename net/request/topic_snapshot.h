@@ -10,9 +10,9 @@ struct topic_snapshot {
     uint8_t id[16];
     uint8_t name_count; /* bytes of name */
     char name[TOPIC_NAME_MAX + 1];
-    bool gone;          /* deleted: forget it */
+    bool gone; /* deleted: forget it */
     uint32_t partition_count;
-    uint32_t batch_bytes_max; /* max.message.bytes */
+    uint32_t batch_bytes_max;          /* max.message.bytes */
     struct partition_ref partitions[]; /* [partition_count] */
 };
 
