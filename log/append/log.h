@@ -192,6 +192,9 @@ void log_complete(struct log *log, uint64_t tag, int32_t result);
 /* Bounded work: job completions, group submission, flushing, reclaim, retention. Returns work done; ret_deadline_ns. */
 uint32_t log_poll(struct log *log, uint64_t now_ns, uint64_t *ret_deadline_ns);
 
+/* True when a finished disk job waits in jobs_done; asked before the core sleeps. */
+bool log_has_work(struct log *log);
+
 uint32_t log_take_acks(struct log *log, struct log_ack *acks, uint32_t count);
 uint32_t log_take_reads(struct log *log, struct log_read_result *results, uint32_t count);
 uint32_t log_take_marks(struct log *log, struct log_mark *marks, uint32_t count);

@@ -1,0 +1,521 @@
+#include "engine/broker/broker.h"
+
+#include "engine/base/check.h"
+
+static void
+broker_count(_Atomic uint64_t *counter, uint64_t add)
+{
+    /* Single writer; readers are metrics and may see the sum late. */
+    uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, value + add, memory_order_relaxed);
+}
+
+void
+broker_init(struct broker *broker,
+            struct log *log,
+            struct clock *clock,
+            const struct broker_link *links,
+            uint32_t link_count)
+{
+    CHECK(link_count >= 1);
+    CHECK(link_count <= REQUESTERS_MAX);
+
+    *broker = (struct broker){.log = log, .clock = clock, .requester_count = link_count};
+    for (uint32_t i = 0; i < link_count; i++)
+        broker->requesters[i].link = links[i];
+}
+
+/* ---- responses ---- */
+
+/* A slot is sure to be there: see broker_room(). */
+static struct response *
+broker_response(struct broker *broker, uint32_t requester_idx)
+{
+    CHECK(requester_idx < broker->requester_count);
+    struct broker_requester *requester = &broker->requesters[requester_idx];
+    struct response *response = ring_reserve(requester->link.response);
+
+    CHECK(response != NULL);
+    requester->notify = true;
+    return response;
+}
+
+static void
+broker_answer(struct broker *broker, uint32_t requester_idx, const struct response *response)
+{
+    struct broker_requester *requester = &broker->requesters[requester_idx];
+
+    CHECK(requester->outstanding > 0);
+    requester->outstanding--;
+    *broker_response(broker, requester_idx) = *response;
+}
+
+static void
+broker_answer_rc(struct broker *broker, const struct request *request, enum rc rc)
+{
+    struct response response = {
+        .kind = RESPONSE_DONE,
+        .request_kind = request->kind,
+        .rc = (uint16_t)rc,
+        .slot = request->slot,
+        .ctx = request->ctx,
+    };
+
+    broker_answer(broker, request->requester, &response);
+}
+
+static void
+broker_answer_ack(struct broker *broker, const struct log_ack *ack)
+{
+    struct response response = {
+        .kind = RESPONSE_DONE,
+        .request_kind = REQUEST_PRODUCE,
+        .rc = ack->rc,
+        .slot = ack->slot,
+        .ctx = ack->ctx,
+        .base_offset = ack->base_offset,
+        .start_offset = ack->start_offset,
+        .u.append_time_ms = ack->append_time_ms,
+    };
+
+    if (ack->requester != BROKER_REQUESTER_NONE)
+        broker_answer(broker, ack->requester, &response);
+}
+
+static void
+broker_answer_read(struct broker *broker,
+                   const struct log_read_result *result,
+                   uint8_t request_kind)
+{
+    struct response response = {
+        .kind = RESPONSE_DONE,
+        .request_kind = request_kind,
+        .rc = result->rc,
+        .slot = result->slot,
+        .ctx = result->ctx,
+        .base_offset = result->base_offset,
+        .high_watermark = result->high_watermark,
+        .start_offset = result->start_offset,
+        .u.end_offset = result->end_offset,
+        .total_bytes = result->total_bytes,
+        .bytes = result->bytes,
+        .leader_epoch = result->leader_epoch,
+    };
+
+    broker_answer(broker, result->requester, &response);
+}
+
+/* ---- requests ---- */
+
+/* True when the request was taken; false when it must be offered again. */
+static bool
+broker_produce(struct broker *broker, const struct request *request, int64_t wall_ms)
+{
+    bool no_ack = (request->flags & REQUEST_FLAG_NO_ACK) != 0;
+    struct log_append_request append = {
+        .slot = request->slot,
+        .incarnation = request->incarnation,
+        .batch = request->u.produce.batch,
+        .batch_bytes = request->u.produce.batch_bytes,
+        .requester = no_ack ? BROKER_REQUESTER_NONE : request->requester,
+        .ctx = request->ctx,
+        .wall_ms = wall_ms,
+    };
+    struct log_ack ack;
+
+    switch (log_append(broker->log, &append, &ack)) {
+    case LOG_APPEND_AGAIN:
+        broker_count(&broker->counters.appends_again, 1);
+        return false;
+    case LOG_APPEND_REFUSED:
+        ack.requester = request->requester;
+        broker_answer_ack(broker, &ack);
+        return true;
+    case LOG_APPEND_TAKEN:
+        if (no_ack)
+            broker_answer_rc(broker, request, RC_OK);
+        return true;
+    }
+    CHECK(false);
+    return true;
+}
+
+static struct log_read_request
+broker_read_request(const struct request *request)
+{
+    struct log_read_request read = {
+        .slot = request->slot,
+        .incarnation = request->incarnation,
+        .requester = request->requester,
+        .ctx = request->ctx,
+        .leader_epoch = -1,
+    };
+
+    if (request->kind == REQUEST_READ) {
+        read.offset = request->u.read.offset;
+        read.dst = request->u.read.dst;
+        read.dst_bytes = request->u.read.dst_bytes;
+        read.max_bytes = request->u.read.max_bytes;
+        read.leader_epoch = request->u.read.leader_epoch;
+        read.whole_first = (request->flags & REQUEST_FLAG_WHOLE) != 0;
+        read.arm = (request->flags & REQUEST_FLAG_ARM) != 0;
+    } else {
+        read.dst = request->u.find.dst;
+        read.dst_bytes = request->u.find.dst_bytes;
+        read.max_bytes = request->u.find.dst_bytes;
+        read.whole_first = true;
+    }
+    return read;
+}
+
+/* True when the request was answered or a cold read was started; false when it must be offered again. */
+static bool
+broker_read(struct broker *broker, const struct request *request)
+{
+    struct log_read_request read = broker_read_request(request);
+    struct log_read_result result;
+    bool done;
+
+    if (read.dst_bytes > 0 && broker->copied_bytes >= BROKER_COPY_BYTES)
+        return false;
+    if (request->kind == REQUEST_READ)
+        done = log_read(broker->log, &read, &result);
+    else
+        done = log_find_time(broker->log,
+                             &read,
+                             request->kind == REQUEST_FIND_TIME ? request->u.find.time_ms
+                                                                : INT64_MAX,
+                             &result);
+    if (!done)
+        return true;
+    if (result.rc == RC_AGAIN)
+        return false;
+    broker->copied_bytes += result.bytes;
+    broker_answer_read(broker, &result, request->kind);
+    return true;
+}
+
+/* Offsets and epochs are answered from memory. */
+static void
+broker_lookup(struct broker *broker, const struct request *request)
+{
+    struct log_read_result result = {0};
+    enum rc rc;
+
+    if (request->kind == REQUEST_OFFSETS)
+        rc = log_offsets(broker->log, request->slot, request->incarnation, &result);
+    else
+        rc = log_epoch_end(
+            broker->log, request->slot, request->incarnation, request->u.epoch_end.epoch, &result);
+    if (rc != RC_OK) {
+        broker_answer_rc(broker, request, rc);
+        return;
+    }
+    if (request->kind == REQUEST_EPOCH_END && request->u.epoch_end.leader_epoch >= 0) {
+        struct log_read_result now = {0};
+        rc = log_offsets(broker->log, request->slot, request->incarnation, &now);
+        if (rc == RC_OK && request->u.epoch_end.leader_epoch < now.leader_epoch)
+            rc = RC_LEADER_EPOCH_FENCED;
+        else if (rc == RC_OK && request->u.epoch_end.leader_epoch > now.leader_epoch)
+            rc = RC_LEADER_EPOCH_UNKNOWN;
+    }
+    result.rc = (uint16_t)rc;
+    result.slot = request->slot;
+    result.ctx = request->ctx;
+    result.requester = request->requester;
+    broker_answer_read(broker, &result, request->kind);
+}
+
+/* Control's requests: those that start something are answered by an event later. */
+static void
+broker_manage(struct broker *broker, const struct request *request)
+{
+    enum rc rc = RC_OK;
+
+    switch (request->kind) {
+    case REQUEST_OPEN:
+        rc = log_open(broker->log, request->u.open.config, request->ctx);
+        break;
+    case REQUEST_DROP:
+        rc = log_drop(broker->log, request->slot, request->incarnation, request->ctx);
+        break;
+    case REQUEST_CONFIGURE:
+        rc = log_configure(broker->log, request->slot, request->u.open.config, request->ctx);
+        break;
+    case REQUEST_TRIM:
+        rc = log_trim(broker->log,
+                      request->slot,
+                      request->incarnation,
+                      request->u.trim.start_offset,
+                      request->ctx);
+        break;
+    case REQUEST_STOP:
+        broker->stop_ctx = request->ctx;
+        log_stop(broker->log);
+        break;
+    default:
+        rc = RC_UNSUPPORTED;
+        break;
+    }
+    if (rc != RC_OK)
+        broker_answer_rc(broker, request, rc);
+}
+
+static bool
+broker_defer(struct broker *broker, const struct request *request)
+{
+    if (broker->deferred_count == BROKER_DEFERRED_MAX)
+        return false;
+    uint32_t idx = (broker->deferred_first + broker->deferred_count) % BROKER_DEFERRED_MAX;
+    broker->deferred[idx] = *request;
+    broker->deferred_count++;
+    broker_count(&broker->counters.reads_deferred, 1);
+    return true;
+}
+
+/* True when the request left the head of its ring. */
+static bool
+broker_take(struct broker *broker, const struct request *request, int64_t wall_ms)
+{
+    switch (request->kind) {
+    case REQUEST_PRODUCE:
+        return broker_produce(broker, request, wall_ms);
+    case REQUEST_READ:
+    case REQUEST_FIND_TIME:
+    case REQUEST_FIND_MAX_TIME:
+        /* Reads keep their order among themselves: once one waits, later ones wait behind it. */
+        if (broker->deferred_count == 0 && broker_read(broker, request))
+            return true;
+        return broker_defer(broker, request);
+    case REQUEST_ARM:
+        broker_answer_rc(broker,
+                         request,
+                         log_arm(broker->log,
+                                 request->slot,
+                                 request->incarnation,
+                                 request->u.arm.high_watermark,
+                                 request->requester));
+        return true;
+    case REQUEST_OFFSETS:
+    case REQUEST_EPOCH_END:
+        broker_lookup(broker, request);
+        return true;
+    default:
+        broker_manage(broker, request);
+        return true;
+    }
+}
+
+/* How many more requests may be popped so that each response, and one mark, finds a slot. */
+static uint32_t
+broker_room(const struct broker_requester *requester)
+{
+    uint32_t free_count = ring_free(requester->link.response);
+    uint32_t promised = requester->outstanding + 1;
+
+    return free_count > promised ? free_count - promised : 0;
+}
+
+static uint32_t
+broker_drain(struct broker *broker, struct broker_requester *requester, int64_t wall_ms)
+{
+    uint32_t room = min_u32(BROKER_BURST, broker_room(requester));
+    uint32_t work = 0;
+
+    if (requester->is_held) {
+        if (!broker_take(broker, &requester->held, wall_ms))
+            return 0;
+        requester->is_held = false;
+        work++;
+    }
+    for (; work < room; work++) {
+        const struct request *next = ring_peek(requester->link.request);
+        if (next == NULL)
+            break;
+        requester->held = *next;
+        CHECK(requester->held.requester == (uint16_t)(requester - broker->requesters));
+        ring_advance(requester->link.request);
+        requester->outstanding++;
+        if (!broker_take(broker, &requester->held, wall_ms)) {
+            requester->is_held = true;
+            break;
+        }
+    }
+    return work;
+}
+
+static uint32_t
+broker_retry_reads(struct broker *broker)
+{
+    uint32_t work = 0;
+
+    for (; broker->deferred_count > 0; work++) {
+        if (!broker_read(broker, &broker->deferred[broker->deferred_first]))
+            break;
+        broker->deferred_first = (broker->deferred_first + 1) % BROKER_DEFERRED_MAX;
+        broker->deferred_count--;
+    }
+    return work;
+}
+
+/* ---- results ---- */
+
+static uint32_t
+broker_take_acks(struct broker *broker)
+{
+    struct log_ack acks[BROKER_BURST];
+    uint32_t work = 0;
+    uint32_t count;
+
+    /* Bounded by what is outstanding: every ack answers one request. */
+    do {
+        count = log_take_acks(broker->log, acks, BROKER_BURST);
+        for (uint32_t i = 0; i < count; i++)
+            broker_answer_ack(broker, &acks[i]);
+        work += count;
+    } while (count == BROKER_BURST);
+    return work;
+}
+
+static uint32_t
+broker_take_reads(struct broker *broker)
+{
+    struct log_read_result results[BROKER_BURST];
+    uint32_t count = log_take_reads(broker->log, results, BROKER_BURST);
+
+    for (uint32_t i = 0; i < count; i++)
+        broker_answer_read(broker, &results[i], REQUEST_READ);
+    return count;
+}
+
+/* Marks are not answers: they use only slots that no answer is promised. */
+static uint32_t
+broker_mark_room(const struct broker *broker)
+{
+    uint32_t room = BROKER_BURST;
+
+    for (uint32_t i = 0; i < broker->requester_count; i++) {
+        const struct broker_requester *requester = &broker->requesters[i];
+        uint32_t free_count = ring_free(requester->link.response);
+        uint32_t spare = free_count > requester->outstanding ? free_count - requester->outstanding
+                                                             : 0;
+        room = min_u32(room, spare);
+    }
+    return room;
+}
+
+static uint32_t
+broker_take_marks(struct broker *broker)
+{
+    struct log_mark marks[BROKER_BURST];
+    uint32_t count = log_take_marks(broker->log, marks, broker_mark_room(broker));
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct log_mark *mark = &marks[i];
+        for (uint32_t waiting = mark->waiting; waiting != 0; waiting &= waiting - 1) {
+            uint32_t requester_idx = (uint32_t)__builtin_ctz(waiting);
+            *broker_response(broker, requester_idx) = (struct response){
+                .kind = RESPONSE_MARK,
+                .slot = mark->slot,
+                .ctx = mark->incarnation,
+                .high_watermark = mark->high_watermark,
+                .start_offset = mark->start_offset,
+                .total_bytes = mark->total_bytes,
+            };
+        }
+    }
+    broker_count(&broker->counters.marks, count);
+    return count;
+}
+
+static uint32_t
+broker_take_events(struct broker *broker)
+{
+    static const uint8_t kinds[] = {
+        [LOG_EVENT_OPENED] = REQUEST_OPEN,
+        [LOG_EVENT_DROPPED] = REQUEST_DROP,
+        [LOG_EVENT_TRIMMED] = REQUEST_TRIM,
+        [LOG_EVENT_CONFIGURED] = REQUEST_CONFIGURE,
+        [LOG_EVENT_STOPPED] = REQUEST_STOP,
+    };
+    struct log_event events[BROKER_BURST];
+    uint32_t count = log_take_events(broker->log, events, BROKER_BURST);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct response response = {
+            .kind = RESPONSE_DONE,
+            .request_kind = kinds[events[i].kind],
+            .rc = (uint16_t)events[i].rc,
+            .slot = events[i].slot,
+            .ctx = events[i].kind == LOG_EVENT_STOPPED ? broker->stop_ctx : events[i].ctx,
+            .start_offset = events[i].start_offset,
+        };
+        broker_answer(broker, REQUESTER_CONTROL, &response);
+    }
+    return count;
+}
+
+static void
+broker_publish(struct broker *broker)
+{
+    for (uint32_t i = 0; i < broker->requester_count; i++) {
+        struct broker_requester *requester = &broker->requesters[i];
+        if (!requester->notify)
+            continue;
+        requester->notify = false;
+        ring_publish(requester->link.response);
+        if (requester->link.waker != NULL)
+            waker_notify(requester->link.waker);
+    }
+}
+
+/* ---- the tile ---- */
+
+static struct tile_report
+broker_poll(void *object, uint64_t now_ns)
+{
+    struct broker *broker = object;
+    struct tile_report report = {.deadline_ns = NO_DEADLINE};
+    int64_t wall_ms = clock_wall_ms(broker->clock);
+
+    broker->copied_bytes = 0;
+    report.work += broker_retry_reads(broker);
+    for (uint32_t i = 0; i < broker->requester_count; i++)
+        report.work += broker_drain(broker, &broker->requesters[i], wall_ms);
+    broker_count(&broker->counters.requests, report.work);
+
+    report.work += log_poll(broker->log, now_ns, &report.deadline_ns);
+    report.work += broker_take_acks(broker);
+    report.work += broker_take_reads(broker);
+    report.work += broker_take_marks(broker);
+    report.work += broker_take_events(broker);
+    broker_publish(broker);
+    return report;
+}
+
+static void
+broker_complete(void *object, uint64_t tag, int32_t result)
+{
+    struct broker *broker = object;
+
+    log_complete(broker->log, tag, result);
+}
+
+static bool
+broker_has_work(void *object)
+{
+    struct broker *broker = object;
+
+    for (uint32_t i = 0; i < broker->requester_count; i++) {
+        struct broker_requester *requester = &broker->requesters[i];
+        if (!requester->is_held && !ring_is_empty(requester->link.request))
+            return true;
+    }
+    return log_has_work(broker->log);
+}
+
+const struct tile_ops broker_tile_ops = {
+    .poll = broker_poll,
+    .complete = broker_complete,
+    .has_work = broker_has_work,
+};
