@@ -2,6 +2,9 @@
 
 #include "engine/base/check.h"
 
+/* When a requester is slow to pop, its marks are offered again after this time. */
+#define BROKER_MARK_RETRY_NS (200 * NS_PER_US)
+
 static void
 broker_count(_Atomic uint64_t *counter, uint64_t add)
 {
@@ -405,11 +408,13 @@ broker_mark_room(const struct broker *broker)
 }
 
 static uint32_t
-broker_take_marks(struct broker *broker)
+broker_take_marks(struct broker *broker, bool *ret_short_of_room)
 {
     struct log_mark marks[BROKER_BURST];
-    uint32_t count = log_take_marks(broker->log, marks, broker_mark_room(broker));
+    uint32_t room = broker_mark_room(broker);
+    uint32_t count = log_take_marks(broker->log, marks, room);
 
+    *ret_short_of_room = room == 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct log_mark *mark = &marks[i];
         for (uint32_t waiting = mark->waiting; waiting != 0; waiting &= waiting - 1) {
@@ -487,7 +492,10 @@ broker_poll(void *object, uint64_t now_ns)
     report.work += log_poll(broker->log, now_ns, &report.deadline_ns);
     report.work += broker_take_acks(broker);
     report.work += broker_take_reads(broker);
-    report.work += broker_take_marks(broker);
+    bool marks_wait = false;
+    report.work += broker_take_marks(broker, &marks_wait);
+    if (marks_wait)
+        report.deadline_ns = min_u64(report.deadline_ns, now_ns + BROKER_MARK_RETRY_NS);
     report.work += broker_take_events(broker);
     broker_publish(broker);
     return report;

@@ -97,6 +97,7 @@ struct request {
             uint32_t
                 reply_capacity; /* too small: RC_NO_MEMORY and response.bytes tells what is needed */
         } kafka;
+        uint64_t words[5]; /* the union fills the slot */
     } u;
 };
 _Static_assert(sizeof(struct request) == 64, "one ring slot");
