@@ -17,7 +17,8 @@ CODE_FOLDERS = ("engine", "hw", "log", "net")
 EXEMPTION = re.compile(r"/\* tidy: ([a-z]+), [^*]+\*/")
 _NOISE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.S)
 # The name before the first parenthesis, the parameters, and a brace that stands alone in column 0.
-_DEFINITION = re.compile(r"^(?:[A-Za-z_][\w ]*?[ *]+)?\*?(\w+)\(((?:[^;{}]|\{[^;{}]*\})*?)\)\s*\n\{\n", re.M)
+_DEFINITION = re.compile(
+    r"^(?:[A-Za-z_][\w ]*?[ *]+)?\*?(\w+)\(((?:[^;{}()]|\((?:[^(){};]|\([^(){};]*\))*\))*)\)\s*\n\{\n", re.M)
 
 
 def _blank(match):
