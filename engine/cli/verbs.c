@@ -1,0 +1,76 @@
+/* The table of verbs and their options: help and parsing come from it alone. */
+#include "engine/cli/cli.h"
+
+static const struct cli_option no_options[] = {{NULL, NULL, NULL}};
+
+static const struct cli_option create_options[] = {
+    {"partitions", "N", "number of partitions (default: the server's)"},
+    {"durability", "device|memory", "what an acknowledgement means (default: device)"},
+    {"config", "KEY=VALUE", "a topic setting; may be given several times"},
+    {NULL, NULL, NULL},
+};
+
+static const struct cli_option produce_options[] = {
+    {"key-separator", "TEXT", "split each line into key and value at the first TEXT"},
+    {"header", "NAME=VALUE", "add a header to every record; may be given several times"},
+    {"partition", "N", "send everything to this partition"},
+    {"codec", "none|gzip|snappy|lz4|zstd", "compress batches (default: none)"},
+    {"acks", "0|1|all", "what to wait for (default: all)"},
+    {"linger-ms", "N", "wait this long to fill batches (default: 5)"},
+    {"partitioner", "NAME", "consistent_random, murmur2_random, ... (default: murmur2_random)"},
+    {"idempotent", NULL, "no duplicates when a send is repeated"},
+    {"file", "PATH", "read this file instead of standard input"},
+    {"quiet", NULL, "no progress bar"},
+    {NULL, NULL, NULL},
+};
+
+static const struct cli_option consume_options[] = {
+    {"partition", "N", "only this partition (default: all)"},
+    {"from", "beginning|end|OFFSET", "where to begin (default: beginning)"},
+    {"from-time", "MS", "begin at the first record of this time or later (ms since 1970 UTC)"},
+    {"count", "N", "stop after N records (default: at the end of what is there)"},
+    {"follow", NULL, "do not stop at the end; wait for more"},
+    {"key-separator", "TEXT", "print key, TEXT, value"},
+    {"offsets", NULL, "print partition and offset before each record"},
+    {NULL, NULL, NULL},
+};
+
+static const struct cli_option doctor_options[] = {
+    {"data", "DIR", "measure the disk below this directory (default: the current one)"},
+    {NULL, NULL, NULL},
+};
+
+const struct cli_verb cli_verbs[] = {
+    {"topic create", "TOPIC", 1, 1, "Create a topic.", create_options, cli_topic_create},
+    {"topic list", "", 0, 0, "List topics with their partitions.", no_options, cli_topic_list},
+    {"topic describe",
+     "TOPIC",
+     1,
+     1,
+     "Show a topic's partitions, offsets and settings.",
+     no_options,
+     cli_topic_describe},
+    {"topic delete",
+     "TOPIC",
+     1,
+     1,
+     "Delete a topic and its records.",
+     no_options,
+     cli_topic_delete},
+    {"produce",
+     "TOPIC",
+     1,
+     1,
+     "Send each line of standard input as a record.",
+     produce_options,
+     cli_produce},
+    {"consume", "TOPIC", 1, 1, "Print records.", consume_options, cli_consume},
+    {"doctor",
+     "",
+     0,
+     0,
+     "Tell what this host has and lacks, what it costs, and the command that mends it.",
+     doctor_options,
+     cli_doctor},
+    {NULL, NULL, 0, 0, NULL, NULL, NULL},
+};
