@@ -12,15 +12,17 @@
 #include "engine/base/base.h"
 #include "engine/base/bytes.h"
 #include "engine/base/rc.h"
+#include "engine/record/record_batch.h"
 
-#define FORMAT_VERSION 1u /* of every format here; a greater one is answered with RC_NEWER_FORMAT \
-                           */
+#define FORMAT_VERSION                                                         \
+    1u /* of every format here; a greater one is answered with RC_NEWER_FORMAT \
+        */
 #define FORMAT_BLOCK_BYTES 4096u /* unit of every position and length on the device */
 #define FORMAT_PATH_MAX \
     96u /* every path made here fits, with its NUL; relative to the data directory */
 #define FORMAT_UUID_BYTES 16u
 
-/* ---- RecordBatch v2 (Kafka message format, magic 2): only what storage needs. Big endian. ----
+/* ---- RecordBatch v2 (engine/record): what storage must know of it ----
  *
  *   0        8       12          16     17   21 ............. 61 ...
  *   | base   | batch | partition | magic| CRC | attributes ... records
@@ -28,42 +30,12 @@
  *   |<------------- 21-byte prefix ---------->|
  *
  * The prefix is what the batch CRC does not cover (the CRC itself included), so storage guards it
- * by itself. */
-#define BATCH_PREFIX_BYTES 21u
-#define BATCH_HEADER_BYTES 61u    /* the smallest batch: header without records */
-#define BATCH_LENGTH_OVERHEAD 12u /* bytes of a batch that its length field does not count */
-#define BATCH_BYTES_MAX (8u * 1024 * 1024) /* upper bound of max.message.bytes */
-
-static ALWAYS_INLINE uint64_t
-batch_base_offset(const uint8_t *batch)
-{
-    return get_u64_be(batch);
-}
-
-/* Bytes of the whole batch as its header says; not validated: may be anything up to 2^32 + 11. */
-static ALWAYS_INLINE uint64_t
-batch_total_bytes(const uint8_t *batch)
-{
-    return (uint64_t)get_u32_be(batch + 8) + BATCH_LENGTH_OVERHEAD;
-}
-
-static ALWAYS_INLINE int32_t
-batch_leader_epoch(const uint8_t *batch)
-{
-    return (int32_t)get_u32_be(batch + 12);
-}
-
-static ALWAYS_INLINE uint32_t
-batch_crc(const uint8_t *batch)
-{
-    return get_u32_be(batch + 17);
-}
-
-static ALWAYS_INLINE uint32_t
-batch_last_offset_delta(const uint8_t *batch)
-{
-    return get_u32_be(batch + 23);
-}
+ * by itself. Big endian, unlike everything of our own. */
+#define BATCH_PREFIX_BYTES RECORD_BATCH_PREFIX_BYTES
+#define BATCH_HEADER_BYTES RECORD_BATCH_HEADER_BYTES /* the smallest batch: no records */
+#define BATCH_BYTES_MAX RECORD_BATCH_BYTES_MAX       /* upper bound of max.message.bytes */
+_Static_assert(BATCH_PREFIX_BYTES == 21, "on-disk layout");
+_Static_assert(BATCH_HEADER_BYTES == 61, "on-disk layout");
 
 /* True when [batch, batch + count) is exactly one batch: magic 2, the length field fits count, CRC
  * right. */

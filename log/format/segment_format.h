@@ -212,7 +212,7 @@ void footer_add(struct footer *footer,
 uint64_t footer_end(struct footer *footer);
 
 /* block: the file's last 4096 bytes. RC_NOT_FOUND: no trailer magic (not sealed); RC_CORRUPT;
- * RC_NEWER_FORMAT. */
+ * RC_NEWER_FORMAT. *ret_trailer may be filled before a check fails: it counts with RC_OK only. */
 enum rc trailer_check(const uint8_t *block,
                       uint64_t incarnation,
                       uint64_t base_offset,
