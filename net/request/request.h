@@ -50,6 +50,7 @@ enum request_flags {
         4, /* READ: give the first batch even when it exceeds max_bytes (never dst_bytes) */
 };
 
+struct topic_snapshot;       /* net/request/topic_snapshot.h */
 struct log_partition_config; /* log/append/log.h; only control and the log tile look inside */
 
 struct request {
@@ -97,6 +98,9 @@ struct request {
             uint32_t
                 reply_capacity; /* too small: RC_NO_MEMORY and response.bytes tells what is needed */
         } kafka;
+        struct {
+            const struct topic_snapshot *snapshot; /* the one given back; the same is in ctx */
+        } topic_seen;
         uint64_t words[5]; /* the union fills the slot */
     } u;
 };
@@ -107,8 +111,6 @@ enum response_kind {
     RESPONSE_MARK, /* unsolicited: slot, incarnation in ctx, high_watermark, start_offset, total_bytes */
     RESPONSE_TOPIC, /* unsolicited, control to gate: a topic came, changed or went; u.topic */
 };
-
-struct topic_snapshot; /* net/request/topic_snapshot.h */
 
 struct response {
     uint8_t kind;         /* enum response_kind */
@@ -133,5 +135,8 @@ struct response {
     int32_t leader_epoch;
 };
 _Static_assert(sizeof(struct response) == 64, "one ring slot");
+
+/* Name of a request kind for people, as in "PRODUCE"; static; "?" for none of ours. */
+const char *request_kind_name(uint8_t kind);
 
 #endif
