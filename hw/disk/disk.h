@@ -180,7 +180,7 @@ enum rc disk_replace_file(struct disk *disk, const char *path, const void *conte
 enum disk_job_kind {
     DISK_JOB_SEGMENT_CREATE, /* create path, allocate bytes, sync, directory sync; result fd (DIRECT|READ|WRITE) */
     DISK_JOB_ALLOCATE, /* fd: allocate [position, position + bytes) */
-    DISK_JOB_OPEN,     /* open path for direct reading; result fd */
+    DISK_JOB_OPEN,     /* open path for direct reading, and writing when position != 0; result fd */
     DISK_JOB_CLOSE,    /* fd */
     DISK_JOB_SYNC,     /* fd */
     DISK_JOB_SYNC_ALL,
