@@ -171,7 +171,8 @@ broker_read_request(const struct request *request)
     return read;
 }
 
-/* True when the request was answered or a cold read was started; false when it must be offered again. */
+/* True when the request was answered or a cold read was started; false when it must be offered
+ * again. */
 static bool
 broker_read(struct broker *broker, const struct request *request)
 {
