@@ -135,6 +135,8 @@ record_decompress(
 
     if (from.count > RECORD_BATCH_BYTES_MAX)
         return RC_CORRUPT;
+    if (from.count == 0 && codec != RECORD_CODEC_NONE)
+        return RC_CORRUPT; /* zstd alone would take nothing for an empty frame */
     if (codec == RECORD_CODEC_NONE)
         rc = decompress_none(from, &writer);
     else if (codec == RECORD_CODEC_GZIP)
