@@ -36,6 +36,7 @@ enum request_kind {
     REQUEST_DROP,      /* control only: forget it and delete its files */
     REQUEST_CONFIGURE, /* control only: new topic settings */
     REQUEST_TRIM,      /* control only: raise the start offset */
+    REQUEST_PRUNE,     /* control only, at boot: drop each partition that no REQUEST_OPEN named */
     REQUEST_STOP,      /* control only: flush, seal, checkpoint as clean; answered when done */
     /* to the control tile */
     REQUEST_KAFKA,      /* a whole Kafka request that the gate does not serve itself */
