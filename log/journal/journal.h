@@ -64,7 +64,7 @@ struct journal_file {
     uint64_t position; /* end of the last group */
 };
 
-struct journal; /* see journal_state.h (only log/journal and its tests) */
+struct journal; /* see journal_inner.h (only log/journal and its tests) */
 
 /* Bytes of memory for journal_init(), which must be 4 KiB aligned. */
 uint64_t journal_footprint(const struct journal_config *config);
@@ -136,7 +136,12 @@ void journal_poll(struct journal *journal);
 uint64_t journal_durable_through(const struct journal *journal);
 /* Last group submitted. */
 uint64_t journal_submitted_through(const struct journal *journal);
+/* Groups submitted and not yet durable, [0, JOURNAL_IN_FLIGHT_MAX]: a completed group behind one
+ * that is still under way counts, or the rule that tells a torn end from damage would not hold. */
 uint32_t journal_in_flight(const struct journal *journal);
+/* Writes whose completion has not come; their buffers are borrowed. Falls to 0 after a failure too.
+ */
+uint32_t journal_writes_under_way(const struct journal *journal);
 /* RC_OK, or the reason why the journal failed for ever. */
 enum rc journal_failure(const struct journal *journal);
 uint64_t journal_epoch(const struct journal *journal);

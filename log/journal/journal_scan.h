@@ -67,7 +67,10 @@ struct journal_scan {
     uint32_t file_idx; /* of the next group */
     uint64_t position; /* of the next group */
     uint64_t number;   /* of the next group */
-    bool started;      /* replay_from was found; previous_crc counts */
+    bool started;      /* replay_from was looked for */
+    bool chained;      /* previous_crc is that of group number - 1 */
+    bool is_ended;
+    bool is_corrupt;
     uint32_t previous_crc;
     uint64_t window_position; /* what of the file is in the buffer */
     uint64_t window_bytes;
