@@ -136,6 +136,8 @@ function(eagre_add_all_modules)
   eagre_write_list(units.txt EAGRE_UNITS)
   eagre_write_list(programs.txt EAGRE_PROGRAMS)
   eagre_write_list(fuzz.txt EAGRE_FUZZERS)
+  get_property(fuzzers GLOBAL PROPERTY EAGRE_FUZZERS)
+  add_custom_target(fuzzers DEPENDS ${fuzzers})
 endfunction()
 
 function(eagre_write_list file property)
