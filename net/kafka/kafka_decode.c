@@ -76,6 +76,9 @@ element_bytes_min(const struct kafka_field *field, int16_t version, bool flexibl
     return bytes;
 }
 
+/* Where empty arrays point: not null, and never read. */
+static const uint64_t empty_list;
+
 /* Reads the count of an array or list, refuses more elements than the rest of the input can hold,
  * and takes memory for them. False: null, empty or failed. */
 static bool
@@ -97,11 +100,15 @@ read_list(struct decoder *decoder,
         read_fail(decoder);
         return false;
     }
+    if (count == 0) {
+        ret->at = &empty_list;
+        return false;
+    }
     ret->count = (uint32_t)count;
     ret->at = kafka_arena_take(decoder->arena, (size_t)count * element_bytes);
     if (ret->at == NULL)
         decoder->arena_full = true;
-    return ret->at != NULL && count > 0;
+    return ret->at != NULL;
 }
 
 static void
