@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -109,10 +108,13 @@ facts_block_bytes(int file_fd, const struct stat *status)
     (void)file_fd;
 #endif
     if (facts_queue_read(status, "logical_block_size", text, sizeof(text))) {
-        unsigned long bytes = strtoul(text, NULL, 10);
+        for (uint32_t bytes = 512; bytes <= DISK_ALIGN_BYTES; bytes *= 2) {
+            char expected[16];
 
-        if (bytes >= 512 && bytes <= DISK_ALIGN_BYTES)
-            return (uint32_t)bytes;
+            snprintf(expected, sizeof(expected), "%u", bytes);
+            if (strcmp(text, expected) == 0)
+                return bytes;
+        }
     }
     return DISK_ALIGN_BYTES;
 }

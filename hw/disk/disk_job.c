@@ -6,6 +6,7 @@
  * takes its own new file away again. */
 #include "hw/disk/disk.h"
 
+#include "engine/base/bytes.h"
 #include "engine/base/check.h"
 #include "hw/mem/mem.h"
 
@@ -23,7 +24,7 @@ disk_parent(const char *path, char parent[DISK_PATH_MAX])
     size_t count = slash == NULL ? 0 : (size_t)(slash - path);
 
     CHECK(count < DISK_PATH_MAX);
-    memcpy(parent, path, count);
+    bytes_copy(parent, DISK_PATH_MAX, path, count);
     parent[count] = '\0';
 }
 
@@ -98,6 +99,14 @@ job_segment_create(struct disk *disk, struct disk_job *job)
     }
     job->fd = fd;
     return RC_OK;
+}
+
+static enum rc
+job_open(struct disk *disk, struct disk_job *job)
+{
+    uint32_t flags = DISK_READ | DISK_DIRECT | (job->position != 0 ? DISK_WRITE : 0u);
+
+    return disk_open(disk, job->path, flags, &job->fd);
 }
 
 static enum rc
@@ -219,10 +228,7 @@ job_run(struct disk *disk, struct disk_job *job)
     case DISK_JOB_ALLOCATE:
         return disk_allocate(disk, job->fd, job->position, job->bytes);
     case DISK_JOB_OPEN:
-        return disk_open(disk,
-                         job->path,
-                         DISK_READ | DISK_DIRECT | (job->position != 0 ? DISK_WRITE : 0),
-                         &job->fd);
+        return job_open(disk, job);
     case DISK_JOB_CLOSE:
         disk_close(disk, job->fd);
         return RC_OK;

@@ -299,9 +299,8 @@ real_list_add(struct real_list *list, const struct disk_entry *entry)
         at--;
     if (at == list->kept)
         return;
-    memmove(&list->entries[at + 1],
-            &list->entries[at],
-            (list->kept - at - 1) * sizeof(list->entries[0]));
+    for (size_t i = list->kept - 1; i > at; i--)
+        list->entries[i] = list->entries[i - 1];
     list->entries[at] = *entry;
 }
 

@@ -3,6 +3,7 @@
 #include "engine/base/check.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,7 +183,8 @@ mem_commit(void *at, uint64_t bytes)
         CHECK(errno ==
               EINVAL); /* a kernel before 5.14: touch by hand; an atomic add of 0 changes nothing */
         for (uint64_t page = begin; page < end; page += MEM_PAGE_BYTES)
-            __atomic_fetch_add((uint8_t *)(uintptr_t)page, 0, __ATOMIC_RELAXED);
+            (void)atomic_fetch_add_explicit(
+                (_Atomic uint8_t *)(uintptr_t)page, 0, memory_order_relaxed);
         break;
     }
     return RC_OK;

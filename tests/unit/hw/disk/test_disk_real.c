@@ -348,7 +348,13 @@ Test(disk_job, creates_a_segment_with_its_size_and_gives_the_descriptor)
     cr_assert_eq(disk_size(disk, job.fd, &bytes), RC_OK);
     cr_assert_eq(bytes, 12288u);
     cr_assert_eq(run(&job, DISK_JOB_CLOSE, ""), RC_OK);
+    job.position = 0;
     cr_assert_eq(run(&job, DISK_JOB_OPEN, "t/0.seg"), RC_OK);
+    cr_assert_neq(disk_truncate(disk, job.fd, 0), RC_OK, "for reading only");
+    cr_assert_eq(run(&job, DISK_JOB_CLOSE, ""), RC_OK);
+    job.position = 1;
+    cr_assert_eq(run(&job, DISK_JOB_OPEN, "t/0.seg"), RC_OK);
+    cr_assert_eq(disk_truncate(disk, job.fd, 4096), RC_OK, "for writing too");
     cr_assert_eq(run(&job, DISK_JOB_CLOSE, ""), RC_OK);
     cr_assert_eq(run(&job, DISK_JOB_OPEN, "t/1.seg"), RC_NOT_FOUND);
 }
