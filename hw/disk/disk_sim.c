@@ -99,6 +99,8 @@ place_find(const struct disk_sim *sim, const char *path, struct place *ret_place
         if (*path == '\0')
             break;
         path++;
+        if (*path == '\0')
+            return RC_INVALID;
         uint32_t inode = sim_store_find(&sim->store, ret_place->dir, ret_place->name);
         if (inode == SIM_NO_INODE || !sim->store.inodes[inode].is_directory)
             return RC_NOT_FOUND;

@@ -102,27 +102,32 @@ disk_sim_crash(struct disk *disk, struct sim_rng *rng)
 
 /* ---- for tests ---- */
 
-static bool
-flip_in(struct sim_image *image, uint64_t position, uint32_t bit)
-{
-    uint8_t byte;
-    if (position >= image->bytes)
-        return false;
-    sim_image_read(image, &byte, 1, position);
-    byte = (uint8_t)(byte ^ (1u << (bit & 7)));
-    sim_image_write(image, &byte, 1, position);
-    return true;
-}
-
 bool
 disk_sim_flip_bit(struct disk *disk, const char *path, uint64_t position, uint32_t bit)
 {
     struct disk_sim *sim = disk_sim_of(disk);
     uint32_t inode;
-    if (disk_sim__find(sim, path, &inode) != RC_OK)
+    uint8_t byte;
+    if (disk_sim__find(sim, path, &inode) != RC_OK ||
+        position >= sim->store.inodes[inode].live.bytes)
         return false;
-    flip_in(&sim->store.inodes[inode].base, position, bit);
-    return flip_in(&sim->store.inodes[inode].live, position, bit);
+    sim_image_read(&sim->store.inodes[inode].live, &byte, 1, position);
+    byte = (uint8_t)(byte ^ (1u << (bit & 7)));
+    struct sim_event event = {
+        .kind = SIM_WRITE_BEGIN,
+        .op = sim->write_next++,
+        .inode = inode,
+        .position = position,
+        .dsync = true,
+        .blob = sim_blob_create(&byte, 1),
+    };
+    disk_sim__happen(sim, &event);
+    sim_blob_release(event.blob);
+    event.blob = NULL;
+    event.kind = SIM_WRITE_END;
+    event.bytes = 1;
+    disk_sim__happen(sim, &event);
+    return true;
 }
 
 uint64_t
