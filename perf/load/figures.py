@@ -1,0 +1,170 @@
+#!/usr/bin/python3
+"""Measures the engine's figures on this machine, each beside its limit of the same run, and prints a Markdown table.
+
+  perf/load/figures.py [--seconds S] [--only NAME ...]      (needs build/release)
+
+Every row names its durability. The server is started from scratch for each group of rows; it shares the machine's CPUs with the generator."""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
+from server import Server  # noqa: E402
+
+from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
+
+LOAD = os.path.join(ROOT, "build", "release", "perf", "load", "eagre-load")
+rows = []
+
+
+def row(what, figure, beside, verdict):
+    rows.append((what, figure, beside, verdict))
+    print(f"{what}: {figure} ({beside}) {verdict}", flush=True)
+
+
+def create(server, name, partitions, **config):
+    futures = AdminClient({"bootstrap.servers": server.address}).create_topics([NewTopic(name, partitions, 1, config=config)])
+    futures[name].result(60)
+
+
+def load(server, topic, *words, seconds, mode="produce"):
+    command = [LOAD, "--port", str(server.kafka_port), "--topic", topic, "--mode", mode, "--seconds", str(seconds), "--warmup", "1",
+               "--server-pid", str(server.process.pid), "--probe-dir", server.data, "--json", *map(str, words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds + 60)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr.decode()}{done.stdout.decode()}")
+    return json.loads(done.stdout)
+
+
+def verdict(ok):
+    return "reached" if ok else "NOT reached"
+
+
+def throughput(seconds):
+    for batch, in_flight, target, large in ((1000, 8, 8.5e6, False), (100, 16, 5e6, True), (1, 64, 260e3, False)):
+        server = Server(small_journal=False).start()
+        try:
+            create(server, "load", 4)
+            got = load(server, "load", "--partitions", 4, "--connections", 4, "--in-flight", in_flight, "--batch", batch, seconds=seconds)
+            row(f"{batch}-record batches, 4 x {in_flight} in flight, device", f"{got['records_per_s'] / 1e6:.2f} M records/s, {got['mb_per_s']:.0f} MB/s",
+                f"p50 {got['p50_us']:.0f} us, p99 {got['p99_us']:.0f} us; target {target / 1e6:.2f} M/s", verdict(got["records_per_s"] >= target))
+            cpu = got["server_cpu_us_per_request"]
+            row(f"  server CPU per {batch}-record batch, TCP included", f"{cpu:.1f} us",
+                f"generator {got['client_cpu_us_per_request']:.1f} us; server used {got['server_cpu_share']:.2f} cores",
+                verdict(cpu <= 16) + " (16 us)" if large else "")
+        finally:
+            server.close()
+
+
+def latency(seconds):
+    server = Server(small_journal=False).start()
+    try:
+        create(server, "one", 1)
+        got = load(server, "one", "--connections", 1, "--in-flight", 1, "--batch", 1, seconds=seconds)
+        ratio = got["p50_us"] / got["device_p50_us"]
+        row("one 100-byte record in flight, device, p50", f"{got['p50_us']:.0f} us (p99 {got['p99_us']:.0f})",
+            f"raw 4 KiB O_DSYNC write p50 {got['device_p50_us']:.0f} us, p99 {got['device_p99_us']:.0f}: {ratio:.2f}x", verdict(ratio <= 1.5) + " (1.5x)")
+    finally:
+        server.close()
+
+
+def many_partitions(seconds):
+    """The same number of requests under way, over 1 and over 64 partitions: what a commit costs must not depend on it."""
+    medians = {}
+    server = Server(small_journal=False).start()
+    try:
+        for count in (1, 64):
+            create(server, f"p{count}", count)
+            runs = [load(server, f"p{count}", "--partitions", count, "--connections", 64, "--in-flight", 1, "--batch", 1,
+                         seconds=seconds)["p50_us"] for _ in range(3)]
+            medians[count] = statistics.median(runs)
+        ratio = medians[64] / medians[1]
+        row("commit latency, 64 connections: 64 partitions beside 1, device, p50", f"{medians[64]:.0f} us",
+            f"1 partition {medians[1]:.0f} us: {ratio:.2f}x", verdict(ratio <= 1.3) + " (1.3x)")
+    finally:
+        server.close()
+
+
+def rss_kib(server):
+    with open(f"/proc/{server.process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+def ticks(server):
+    with open(f"/proc/{server.process.pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def idle(_seconds):
+    server = Server(small_journal=False).start()
+    try:
+        time.sleep(2)
+        empty = rss_kib(server)
+        before = ticks(server)
+        time.sleep(10)
+        used = ticks(server) - before
+        row("idle for 10 s, default mode", f"{used} clock ticks", "1 tick = 10 ms", verdict(used <= 1) + " (1)")
+        row("RSS after start, no topics", f"{empty / 1024:.1f} MiB", "VmRSS", verdict(empty <= 64 * 1024) + " (64 MiB)")
+        create(server, "wide", 1000)
+        time.sleep(2)
+        each = (rss_kib(server) - empty) / 1000
+        row("RSS per idle partition (1,000)", f"{each:.1f} KiB", "VmRSS", verdict(each <= 8) + " (8 KiB)")
+    finally:
+        server.close()
+
+
+def restart(_seconds):
+    server = Server(small_journal=False).start()
+    try:
+        create(server, "wide", 1000)
+        written = 0
+        while written < 1 << 30:
+            got = load(server, "wide", "--partitions", 1000, "--connections", 64, "--in-flight", 4, "--batch", 100, seconds=1)
+            written += int(got["mb_per_s"] * 2e6)
+        server.kill()
+        begin = time.monotonic()
+        server.start()
+        took = time.monotonic() - begin
+        row("restart after kill -9: 1,000 partitions, 1 GiB written", f"{took:.2f} s to ready",
+            f"{written / 2**30:.1f} GiB acknowledged before", verdict(took < 2) + " (2 s)")
+    finally:
+        server.close()
+
+
+def catch_up(seconds):
+    server = Server(small_journal=False).start()
+    try:
+        create(server, "tail", 1)
+        load(server, "tail", "--connections", 1, "--in-flight", 2, "--batch", 1000, "--rate", 1200, seconds=1)
+        begin = time.monotonic()
+        got = load(server, "tail", "--connections", 1, seconds=0.1, mode="fetch")
+        row("catch-up fetch of the tail, one connection", f"{got['mb_per_s'] / 1e3:.2f} GB/s",
+            f"server {got['server_cpu_share']:.2f} cores; measured over {time.monotonic() - begin:.1f} s", verdict(got["mb_per_s"] >= 1000) + " (1 GB/s)")
+    finally:
+        server.close()
+
+
+GROUPS = {"throughput": throughput, "latency": latency, "partitions": many_partitions, "idle": idle, "restart": restart, "catch-up": catch_up}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--only", nargs="*", default=list(GROUPS))
+    arguments = parser.parse_args()
+    for name in arguments.only:
+        GROUPS[name](arguments.seconds)
+    print("\n| what | figure | beside | target |\n|---|---|---|---|")
+    for cells in rows:
+        print("| " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
