@@ -81,7 +81,7 @@ def many_partitions(seconds):
     try:
         for count in (1, 64):
             create(server, f"p{count}", count)
-            runs = [load(server, f"p{count}", "--partitions", count, "--connections", 64, "--in-flight", 1, "--batch", 1,
+            runs = [load(server, f"p{count}", "--partitions", count, "--spread", "--connections", 64, "--in-flight", 1, "--batch", 1,
                          seconds=seconds)["p50_us"] for _ in range(3)]
             medians[count] = statistics.median(runs)
         ratio = medians[64] / medians[1]
@@ -126,7 +126,7 @@ def restart(_seconds):
         create(server, "wide", 1000)
         written = 0
         while written < 1 << 30:
-            got = load(server, "wide", "--partitions", 1000, "--connections", 64, "--in-flight", 4, "--batch", 100, seconds=1)
+            got = load(server, "wide", "--partitions", 1000, "--spread", "--connections", 8, "--in-flight", 16, "--batch", 100, seconds=1)
             written += int(got["mb_per_s"] * 2e6)
         server.kill()
         begin = time.monotonic()

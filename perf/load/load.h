@@ -29,6 +29,7 @@ struct load_options {
     double warmup_seconds;
     double rate; /* requests per second over all connections, open loop; 0: closed loop */
     int16_t acks;
+    bool spread;    /* over all partitions, not one per connection */
     int server_pid; /* for CPU seconds; 0: not */
     bool json;
 };
@@ -41,8 +42,15 @@ struct load_connection {
     uint32_t to_send;  /* requests due and not wholly sent */
     uint8_t *receive;  /* [LOAD_RECEIVE_BYTES] */
     uint32_t received;
-    uint8_t *request; /* one encoded request, with its length in front */
+    /* Encoded requests of request_bytes each, length in front, sent in turn: one, or with --spread
+     * one for each partition of this connection (idx, idx + connections, ...). */
+    uint8_t *requests; /* [request_count][request_bytes] */
+    uint32_t request_count;
     uint32_t request_bytes;
+    uint64_t sent_total;     /* requests wholly handed to the socket */
+    uint64_t answered_total; /* answers come in the same order */
+    uint64_t *next_offsets;  /* [request_count]; fetch: where to read next; produce: lowest that may
+                                come */
     uint64_t sent_ns[LOAD_IN_FLIGHT_MAX]; /* FIFO; intended send time in open loop */
     uint32_t sent_first;
     uint32_t sent_count;

@@ -40,6 +40,7 @@ static const struct option long_options[] = {
     {"acks", required_argument, NULL, 'a'},
     {"server-pid", required_argument, NULL, 'i'},
     {"probe-dir", required_argument, NULL, 'd'},
+    {"spread", no_argument, NULL, 'S'},
     {"json", no_argument, NULL, 'j'},
     {NULL, 0, NULL, 0},
 };
@@ -116,6 +117,9 @@ set_option(struct load_options *options, int name)
         break;
     case 'i':
         options->server_pid = (int)number(optarg, 1, 1u << 30);
+        break;
+    case 'S':
+        options->spread = true;
         break;
     case 'j':
         options->json = true;

@@ -42,36 +42,53 @@ load_is_fetch(const struct load *load)
     return load->options.mode[0] == 'f';
 }
 
-static void
-load_encode(struct load *load, struct load_connection *connection)
+/* Encodes request number idx of a connection; a fetch asks from where the last answer ended. */
+static uint32_t
+load_encode(struct load *load, struct load_connection *connection, uint32_t idx, uint8_t *to)
 {
     size_t capacity = load_request_bytes_max(&load->options);
+    uint32_t partition = connection->partition + idx * load->options.connections;
 
-    if (load_is_fetch(load))
-        connection->request_bytes = load_encode_fetch(&load->options,
-                                                      connection->partition,
-                                                      connection->next_offset,
-                                                      connection->request,
-                                                      capacity);
-    else
-        connection->request_bytes = load_encode_produce(
-            &load->options, connection->partition, connection->request, capacity);
+    if (!load_is_fetch(load))
+        return load_encode_produce(&load->options, partition, to, capacity);
+    return load_encode_fetch(
+        &load->options, partition, connection->next_offsets[idx], to, capacity);
+}
+
+static bool
+load_encode_all(struct load *load, struct load_connection *connection)
+{
+    uint32_t stride = 0;
+
+    for (uint32_t i = 0; i < connection->request_count; i++) {
+        stride = load_encode(load, connection, i, connection->requests + (size_t)i * stride);
+        if (stride == 0)
+            return false;
+    }
+    connection->request_bytes =
+        stride; /* all have one length: they differ in the partition's number only */
+    return true;
 }
 
 static bool
 load_open(struct load *load, uint32_t idx)
 {
+    const struct load_options *options = &load->options;
     struct load_connection *connection = &load->connections[idx];
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = idx};
 
-    connection->fd = load_connect(&load->options);
-    connection->partition = idx % load->options.partitions;
+    connection->fd = load_connect(options);
+    connection->partition = idx % options->partitions;
+    connection->request_count = 1;
+    if (options->spread && options->partitions > idx)
+        connection->request_count = (options->partitions - idx - 1) / options->connections + 1;
     connection->receive = malloc(LOAD_RECEIVE_BYTES);
-    connection->request = malloc(load_request_bytes_max(&load->options));
-    if (connection->fd < 0 || connection->receive == NULL || connection->request == NULL)
+    connection->requests = malloc(load_request_bytes_max(options) * connection->request_count);
+    connection->next_offsets = calloc(connection->request_count, sizeof(uint64_t));
+    if (connection->fd < 0 || connection->receive == NULL || connection->requests == NULL ||
+        connection->next_offsets == NULL)
         return false;
-    load_encode(load, connection);
-    return connection->request_bytes > 0 &&
+    return load_encode_all(load, connection) &&
            epoll_ctl(load->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) == 0;
 }
 
@@ -96,9 +113,12 @@ load_send(struct load *load, uint32_t idx)
     while (connection->to_send > 0) {
         struct iovec iovecs[64];
         uint32_t count = min_u32(connection->to_send, 64);
-        for (uint32_t i = 0; i < count; i++)
-            iovecs[i] = (struct iovec){connection->request, connection->request_bytes};
-        iovecs[0].iov_base = connection->request + connection->write_at;
+        for (uint32_t i = 0; i < count; i++) {
+            size_t turn = (size_t)((connection->sent_total + i) % connection->request_count);
+            iovecs[i] = (struct iovec){connection->requests + turn * connection->request_bytes,
+                                       connection->request_bytes};
+        }
+        iovecs[0].iov_base = (uint8_t *)iovecs[0].iov_base + connection->write_at;
         iovecs[0].iov_len -= connection->write_at;
         ssize_t sent = writev(connection->fd, iovecs, (int)count);
         if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -109,6 +129,7 @@ load_send(struct load *load, uint32_t idx)
             return false;
         uint64_t total = connection->write_at + (uint64_t)sent;
         connection->to_send -= (uint32_t)(total / connection->request_bytes);
+        connection->sent_total += total / connection->request_bytes;
         connection->write_at = (uint32_t)(total % connection->request_bytes);
     }
     load_watch_write(load, idx, false);
@@ -132,20 +153,23 @@ load_account(struct load *load,
 {
     struct load_result *result = &load->result;
     uint64_t sent_ns = connection->sent_ns[connection->sent_first];
+    uint64_t *next_offset =
+        &connection->next_offsets[connection->answered_total % connection->request_count];
 
     connection->sent_first = (connection->sent_first + 1) % LOAD_IN_FLIGHT_MAX;
     connection->sent_count--;
     connection->in_flight--;
+    connection->answered_total++;
     bool disorder = !load_is_fetch(load) && load->options.acks != 0 &&
-                    answer->offset < connection->next_offset;
+                    answer->offset < *next_offset;
     if (answer->malformed || answer->error != 0 || disorder) {
         result->errors++;
         if (result->first_error == 0)
             result->first_error = answer->error != 0 ? answer->error : -1;
         return;
     }
-    connection->next_offset = load_is_fetch(load) ? answer->offset
-                                                  : answer->offset + load->options.batch_records;
+    *next_offset = load_is_fetch(load) ? answer->offset
+                                       : answer->offset + load->options.batch_records;
     if (!load->measuring)
         return;
     result->requests++;
@@ -176,7 +200,8 @@ load_receive(struct load *load, uint32_t idx)
             break;
         const uint8_t *body = connection->receive + at + 4;
         struct load_answer answer = load_is_fetch(load)
-                                        ? load_decode_fetch(body, count, connection->next_offset)
+                                        ? load_decode_fetch(
+                                              body, count, connection->next_offsets[0])
                                         : load_decode_produce(body, count);
         load_account(load, connection, &answer);
         at += 4 + count;
@@ -196,7 +221,7 @@ load_refill(struct load *load, uint32_t idx)
     if (load->draining || load->options.rate > 0)
         return load_send(load, idx);
     if (load_is_fetch(load) && connection->in_flight == 0)
-        load_encode(load, connection);
+        load_encode(load, connection, 0, connection->requests);
     while (connection->in_flight < load->options.in_flight)
         load_plan(connection, now);
     return load_send(load, idx);
