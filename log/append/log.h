@@ -1,7 +1,9 @@
-/* A log tile's whole store: partitions, journal, slab ring, segments; the interface that engine/broker drives.
+/* A log tile's whole store: partitions, journal, slab ring, segments; the interface that
+ * engine/broker drives.
  *
- * One struct log per log tile, used by that tile's core only. Nothing here blocks: writes and cold reads go through hw/io,
- * slow file operations through disk jobs that the control tile runs. Results come back through the log_take_* calls.
+ * One struct log per log tile, used by that tile's core only. Nothing here blocks: writes and cold
+ * reads go through hw/io, slow file operations through disk jobs that the control tile runs.
+ * Results come back through the log_take_* calls.
  *
  *   boot:      log_init() -> recover_run() (log/recover, synchronous) -> serving
  *   each poll: log_complete() per io completion, log_append()/log_read() for input,
@@ -21,7 +23,8 @@
 
 enum log_durability { LOG_DURABILITY_DEVICE = 0, LOG_DURABILITY_MEMORY = 1 };
 
-/* Everything a partition needs to know of its topic. Limits in brackets are refused by engine/topic. */
+/* Everything a partition needs to know of its topic. Limits in brackets are refused by
+ * engine/topic. */
 struct log_partition_config {
     uint64_t incarnation; /* > 0, never reused */
     uint8_t topic_id[16];
@@ -40,8 +43,8 @@ struct log_partition_config {
 struct log_append_request {
     uint32_t slot;
     uint64_t incarnation;
-    const uint8_t *
-        batch; /* RecordBatch v2 whose lengths, counts and CRC the caller checked; borrowed for the call */
+    const uint8_t *batch; /* RecordBatch v2 whose lengths, counts and CRC the caller checked;
+                             borrowed for the call */
     uint32_t batch_bytes;
     uint16_t requester; /* echoed in the ack */
     uint64_t ctx;       /* echoed in the ack */
@@ -51,7 +54,8 @@ struct log_append_request {
 enum log_append_status {
     LOG_APPEND_TAKEN,   /* copied; its ack comes out of log_take_acks() */
     LOG_APPEND_REFUSED, /* ret_ack holds the answer now */
-    LOG_APPEND_AGAIN, /* no room in the open group, the ring or the segments' reservation of the tile: offer the same again later */
+    LOG_APPEND_AGAIN,   /* no room in the open group, the ring or the segments' reservation of the
+                           tile: offer the same again later */
 };
 
 struct log_ack {
@@ -134,6 +138,8 @@ struct log_config {
     uint32_t partitions_max;
     uint32_t producers_max;
     uint32_t open_files_max;
+    uint8_t node_uuid[16]; /* of eagre.meta: names the node in journals and checkpoints; zero in
+                              tests */
 };
 
 /* Bytes of memory that log_init() needs for this configuration; printed as budget lines. */
@@ -147,7 +153,8 @@ void log_fini(struct log *log);
 /* The table slot of a recovered or opened partition, or UINT32_MAX. */
 uint32_t log_find(const struct log *log, uint64_t incarnation);
 
-/* Starts opening (creating its directory and first segment when new); LOG_EVENT_OPENED follows, with the slot. config is copied. */
+/* Starts opening (creating its directory and first segment when new); LOG_EVENT_OPENED follows,
+ * with the slot. config is copied. */
 enum rc log_open(struct log *log, const struct log_partition_config *config, uint64_t ctx);
 enum rc log_drop(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t ctx);
 enum rc log_configure(struct log *log,
@@ -162,13 +169,14 @@ enum log_append_status log_append(struct log *log,
                                   const struct log_append_request *request,
                                   struct log_ack *ret_ack) MUST_USE;
 
-/* True: ret_result holds the answer now. False: a cold read was started (answer by log_take_reads()). RC_AGAIN in the result:
- * no cold-read buffer now; the caller offers the same request again. */
+/* True: ret_result holds the answer now. False: a cold read was started (answer by
+ * log_take_reads()). RC_AGAIN in the result: no cold-read buffer now; the caller offers the same
+ * request again. */
 bool log_read(struct log *log,
               const struct log_read_request *request,
               struct log_read_result *ret_result) MUST_USE;
-/* As log_read, for the first batch whose max timestamp >= time_ms (INT64_MAX: the batch with the greatest timestamp).
- * bytes 0 and RC_OK: none. */
+/* As log_read, for the first batch whose max timestamp >= time_ms (INT64_MAX: the batch with the
+ * greatest timestamp). bytes 0 and RC_OK: none. */
 bool log_find_time(struct log *log,
                    const struct log_read_request *request,
                    int64_t time_ms,
@@ -178,18 +186,21 @@ enum rc log_offsets(const struct log *log,
                     uint32_t slot,
                     uint64_t incarnation,
                     struct log_read_result *ret_result);
-/* Greatest epoch <= epoch (in ret_result->leader_epoch, -1 if none) and its end offset (in base_offset, UINT64_MAX if none). */
+/* Greatest epoch <= epoch (in ret_result->leader_epoch, -1 if none) and its end offset (in
+ * base_offset, UINT64_MAX if none). */
 enum rc log_epoch_end(const struct log *log,
                       uint32_t slot,
                       uint64_t incarnation,
                       int32_t epoch,
                       struct log_read_result *ret_result);
-/* Arms requester for a mark; when the high watermark already differs from known, the mark is due at once. */
+/* Arms requester for a mark; when the high watermark already differs from known, the mark is due at
+ * once. */
 enum rc
 log_arm(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t known, uint16_t requester);
 
 void log_complete(struct log *log, uint64_t tag, int32_t result);
-/* Bounded work: job completions, group submission, flushing, reclaim, retention. Returns work done; ret_deadline_ns. */
+/* Bounded work: job completions, group submission, flushing, reclaim, retention. Returns work done;
+ * ret_deadline_ns. */
 uint32_t log_poll(struct log *log, uint64_t now_ns, uint64_t *ret_deadline_ns);
 
 /* True when a finished disk job waits in jobs_done; asked before the core sleeps. */
@@ -200,7 +211,8 @@ uint32_t log_take_reads(struct log *log, struct log_read_result *results, uint32
 uint32_t log_take_marks(struct log *log, struct log_mark *marks, uint32_t count);
 uint32_t log_take_events(struct log *log, struct log_event *events, uint32_t count);
 
-/* Flush everything, seal, write the checkpoint that says "clean"; appends are refused from now on. LOG_EVENT_STOPPED follows. */
+/* Flush everything, seal, write the checkpoint that says "clean"; appends are refused from now on.
+ * LOG_EVENT_STOPPED follows. */
 void log_stop(struct log *log);
 
 #endif

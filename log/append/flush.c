@@ -1,0 +1,363 @@
+/* From the slab ring into segments: durable batches are gathered as runs into a staging buffer and
+ * written, unsynced.
+ *
+ * Order: only what its group made durable is gathered (A1); one write per partition at a time; few
+ * writes beside a commit group, because unpaced they starve commits (p99 219 -> 783 us on the
+ * development machine). */
+#include "log/append/store.h"
+
+#include "engine/base/check.h"
+
+#include <errno.h>
+
+#define FLUSH_SCAN_ENTRIES 4096u
+
+enum flush_start { FLUSH_STARTED, FLUSH_WAITS, FLUSH_NOTHING };
+
+static struct segment_space
+flush_staging(const struct log *log, uint32_t flush_idx)
+{
+    return (struct segment_space){
+        .at = log->staging + (uint64_t)flush_idx * LOG_STAGING_BYTES,
+        .bytes = flush_idx < LOG_STAGING_COUNT ? LOG_STAGING_BYTES : LOG_STAGING_LARGE_BYTES,
+    };
+}
+
+static bool
+flush_is_wanted(const struct log *log, const struct partition *partition)
+{
+    if (partition->gather == TAIL_NONE || partition->durable_bytes <= partition->gathered_bytes)
+        return false;
+    return partition->durable_bytes - partition->gathered_bytes >= LOG_FLUSH_BYTES ||
+           partition->is_forced || partition->gather < log->pin_end;
+}
+
+static void
+flush_queue(struct log *log, struct partition *partition)
+{
+    uint32_t slot = partition_slot(log, partition);
+
+    partition->is_flush_queued = true;
+    partition->next_flush = LOG_NONE;
+    if (log->flush_last == LOG_NONE)
+        log->flush_first = slot;
+    else
+        log->partitions[log->flush_last].next_flush = slot;
+    log->flush_last = slot;
+    log->flush_queued++;
+}
+
+void
+flush_consider(struct log *log, struct partition *partition)
+{
+    if (partition->is_flush_queued || partition->is_flushing || partition->state != PARTITION_OPEN)
+        return;
+    if (flush_is_wanted(log, partition))
+        flush_queue(log, partition);
+}
+
+uint64_t
+flush_gather(struct log *log, struct partition *partition, uint32_t flush_idx)
+{
+    struct log_flush *flush = &log->flushes[flush_idx];
+    struct segment_space staging = flush_staging(log, flush_idx);
+    struct run_builder builder;
+    uint64_t at = partition->gather;
+
+    flush->stats = *partition_active(log, partition);
+    flush->batch_bytes = 0;
+    staging.bytes = min_u64(staging.bytes, partition->allocated - partition->write_position);
+    run_builder_begin(&builder, staging, partition->incarnation, &flush->stats, &partition->index);
+    CHECK(builder.position == partition->write_position);
+    while (at != TAIL_NONE) {
+        const struct tail_entry *entry = tail_at(&log->tail, at);
+        if (entry->base_offset >= partition->durable_offset ||
+            entry->base_offset >= partition->roll_offset)
+            break;
+        struct run_batch batch = {
+            .bytes = slab_ring_at(&log->ring, entry->position),
+            .count = entry->bytes,
+            .last_delta = entry->last_delta,
+            .base_offset = entry->base_offset,
+            .max_timestamp_ms = entry->max_timestamp,
+        };
+        if (!run_builder_add(&builder, &batch))
+            break;
+        flush->batch_bytes += entry->bytes;
+        at = tail_newer(&log->tail, &partition->tail, at);
+    }
+    flush->bytes = run_builder_end(&builder);
+    if (flush->bytes == 0)
+        return 0;
+    flush->kind = FLUSH_RUNS;
+    flush->slot = partition_slot(log, partition);
+    flush->segment = partition->segments.newest;
+    flush->position = partition->write_position;
+    flush->done = 0;
+    partition->gather = at;
+    partition->gathered_bytes += flush->batch_bytes;
+    partition->write_position += flush->bytes;
+    partition->is_flushing = true;
+    return flush->bytes;
+}
+
+/* A staging buffer for the next write: the small ones first; only a long batch needs the large one.
+ */
+static uint32_t
+flush_idle(const struct log *log, bool large)
+{
+    if (large)
+        return log->flushes[LOG_STAGING_COUNT].kind == FLUSH_IDLE ? LOG_STAGING_COUNT : LOG_NONE;
+    for (uint32_t i = 0; i < LOG_STAGING_COUNT; i++)
+        if (log->flushes[i].kind == FLUSH_IDLE)
+            return i;
+    return LOG_NONE;
+}
+
+static void
+flush_submit(struct log *log, uint32_t flush_idx)
+{
+    struct log_flush *flush = &log->flushes[flush_idx];
+    enum log_tag kind = flush->kind == FLUSH_RUNS ? LOG_TAG_FLUSH : LOG_TAG_FOOTER;
+    struct io_request request = {
+        .tag = io_tag(log->config.io_tile, LOG_TAG(kind, flush_idx)),
+        .op = IO_WRITE,
+        .fd = flush->fd,
+        .buffer = flush_staging(log, flush_idx).at + flush->done,
+        .bytes = (uint32_t)(flush->bytes - flush->done),
+        .position = flush->position + flush->done,
+    };
+
+    flush->is_unsent = !io_submit(log->config.io, &request);
+}
+
+bool
+flush_footer(struct log *log, uint32_t segment_idx, int fd)
+{
+    struct segment *segment = &log->segments.segments[segment_idx];
+    struct partition *partition = &log->partitions[segment->slot];
+    uint32_t idx = flush_idle(log, false);
+
+    if (idx == LOG_NONE)
+        return false;
+    struct log_flush *flush = &log->flushes[idx];
+    flush->bytes = segment_build_footer(segment,
+                                        partition->incarnation,
+                                        &partition->index,
+                                        partition->epochs,
+                                        partition->epoch_count,
+                                        flush_staging(log, idx));
+    CHECK(flush->bytes > 0);
+    flush->kind = FLUSH_FOOTER;
+    flush->slot = segment->slot;
+    flush->segment = segment_idx;
+    flush->fd = fd;
+    flush->position = segment->data_bytes;
+    flush->done = 0;
+    log->flushes_active++;
+    flush_submit(log, idx);
+    return true;
+}
+
+static enum flush_start
+flush_start(struct log *log, struct partition *partition)
+{
+    int fd;
+
+    if (partition->state != PARTITION_OPEN || !flush_is_wanted(log, partition))
+        return FLUSH_NOTHING;
+    const struct tail_entry *first = tail_at(&log->tail, partition->gather);
+    if (first->base_offset >= partition->roll_offset) {
+        if (partition->roll != ROLL_READY || !seal_roll(log, partition))
+            return FLUSH_WAITS;
+    }
+    uint32_t idx = flush_idle(log, first->bytes + 2 * FORMAT_BLOCK_BYTES > LOG_STAGING_BYTES);
+    if (idx == LOG_NONE)
+        return FLUSH_WAITS;
+    switch (files_acquire(log, partition->segments.newest, true, &fd)) {
+    case FILES_WAIT:
+        return FLUSH_WAITS;
+    case FILES_FAILED:
+        return FLUSH_NOTHING; /* fenced by now */
+    case FILES_READY:
+        break;
+    }
+    if (flush_gather(log, partition, idx) == 0) {
+        files_release(log, partition->segments.newest);
+        (void)space_reserve(log, partition, 0);
+        return FLUSH_WAITS;
+    }
+    log->flushes[idx].fd = fd;
+    log->flushes_active++;
+    flush_submit(log, idx);
+    return FLUSH_STARTED;
+}
+
+/* ---- what must be flushed although it is little ---- */
+
+uint64_t
+flush_span(struct log *log)
+{
+    while (log->unflushed < log->durable_entry) {
+        const struct tail_entry *entry = tail_at(&log->tail, log->unflushed);
+        if (entry->slot != TAIL_NO_SLOT) {
+            const struct partition *partition = &log->partitions[entry->slot];
+            /* What a fenced partition has not flushed stays in the journal; reclaim knows. */
+            if (entry->base_offset >= partition->flushed_offset &&
+                (partition->state == PARTITION_OPEN || partition->state == PARTITION_DROPPING))
+                break;
+        }
+        log->unflushed++;
+    }
+    if (log->unflushed >= log->tail.next)
+        return 0;
+    return log->ring.head - tail_at(&log->tail, log->unflushed)->position;
+}
+
+/* When the unflushed part of the ring grows to 3/8, what stands in its oldest eighth is flushed,
+ * however little. */
+static void
+flush_pin_ring(struct log *log)
+{
+    uint64_t span = flush_span(log);
+
+    if (span <= log->ring.bytes / 8 * 3 && log->tail.next - log->unflushed <= log->tail.mask / 2)
+        return;
+    uint64_t until = tail_at(&log->tail, log->unflushed)->position + log->ring.bytes / 8;
+    uint64_t at = max_u64(log->pin_end, log->unflushed);
+    for (uint32_t i = 0; i < FLUSH_SCAN_ENTRIES && at < log->tail.next; i++, at++)
+        if (tail_at(&log->tail, at)->position >= until)
+            break;
+    log->pin_end = max_u64(log->pin_end, at);
+}
+
+/* Partitions of pinned entries come into the queue. */
+static void
+flush_scan_pins(struct log *log)
+{
+    log->pin_scan = max_u64(log->pin_scan, log->unflushed);
+    uint64_t end = min_u64(log->pin_end, log->pin_scan + FLUSH_SCAN_ENTRIES);
+    /* Entries that are not durable yet are met again by group_make_durable(). */
+    end = min_u64(end, log->durable_entry);
+    for (; log->pin_scan < end; log->pin_scan++) {
+        uint32_t slot = tail_at(&log->tail, log->pin_scan)->slot;
+        if (slot != TAIL_NO_SLOT)
+            flush_consider(log, &log->partitions[slot]);
+    }
+}
+
+uint32_t
+flush_poll(struct log *log)
+{
+    bool group_waits = journal_in_flight(log->journal) > 0 ||
+                       journal_open_entry_count(log->journal) > 0;
+    uint32_t limit = group_waits ? LOG_FLUSHES_BESIDE_GROUP : LOG_FLUSHES_MAX;
+    uint32_t work = 0;
+
+    for (uint32_t i = 0; log->flushes_active > 0 && i < LOG_FLUSHES_MAX; i++)
+        if (log->flushes[i].kind != FLUSH_IDLE && log->flushes[i].is_unsent)
+            flush_submit(log, i);
+    flush_pin_ring(log);
+    flush_scan_pins(log);
+    for (uint32_t tries = log->flush_queued; tries > 0 && log->flushes_active < limit; tries--) {
+        struct partition *partition = &log->partitions[log->flush_first];
+        log->flush_first = partition->next_flush;
+        if (log->flush_first == LOG_NONE)
+            log->flush_last = LOG_NONE;
+        log->flush_queued--;
+        partition->is_flush_queued = false;
+        switch (flush_start(log, partition)) {
+        case FLUSH_STARTED:
+            work++;
+            break;
+        case FLUSH_WAITS:
+            flush_queue(log, partition);
+            break;
+        case FLUSH_NOTHING:
+            break;
+        }
+    }
+    return work;
+}
+
+/* ---- completion ---- */
+
+void
+flush_written(struct log *log, uint32_t flush_idx)
+{
+    struct log_flush *flush = &log->flushes[flush_idx];
+    struct partition *partition = &log->partitions[flush->slot];
+    struct segment *segment = &log->segments.segments[flush->segment];
+
+    CHECK(flush->segment == partition->segments.newest);
+    CHECK(segment->data_bytes == flush->position);
+    segment->next_offset = flush->stats.next_offset;
+    segment->data_bytes = flush->stats.data_bytes;
+    segment->batch_bytes = flush->stats.batch_bytes;
+    segment->record_count = flush->stats.record_count;
+    segment->first_timestamp_ms = flush->stats.first_timestamp_ms;
+    segment->max_timestamp_ms = flush->stats.max_timestamp_ms;
+    segment->max_timestamp_offset = flush->stats.max_timestamp_offset;
+    partition->flushed_offset = segment->next_offset;
+    partition->is_flushing = false;
+    partition->is_dirty = true;
+    flush->kind = FLUSH_IDLE;
+    if (!flush_is_wanted(log, partition))
+        partition->is_forced = false;
+    flush_consider(log, partition);
+}
+
+void
+flush_complete(struct log *log, uint32_t flush_idx, int32_t result)
+{
+    struct log_flush *flush = &log->flushes[flush_idx];
+    struct partition *partition = &log->partitions[flush->slot];
+
+    CHECK(flush->kind != FLUSH_IDLE);
+    if (result > 0 && flush->done + (uint32_t)result < flush->bytes) {
+        /* A short write goes on from the last whole block it reached. */
+        uint64_t done = round_down(flush->done + (uint32_t)result, FORMAT_BLOCK_BYTES);
+        if (done > flush->done) {
+            flush->done = done;
+            flush_submit(log, flush_idx);
+            return;
+        }
+        result = -EIO;
+    }
+    log->flushes_active--;
+    files_release(log, flush->segment);
+    if (result > 0) {
+        if (flush->kind == FLUSH_RUNS)
+            flush_written(log, flush_idx);
+        else
+            seal_footer_written(log, flush_idx);
+        return;
+    }
+    if (flush->kind == FLUSH_FOOTER)
+        seal_failed(log, partition);
+    flush->kind = FLUSH_IDLE;
+    partition->is_flushing = false;
+    partition_fence(
+        log, partition, result < 0 ? rc_from_errno(-result) : RC_IO_ERROR, "segment_write_failed");
+}
+
+bool
+flush_evict(struct log *log, uint64_t count)
+{
+    while (tail_is_full(&log->tail) || !slab_ring_has_room(&log->ring, count)) {
+        if (log->tail.oldest >= log->unflushed) {
+            (void)flush_span(log);
+            if (log->tail.oldest >= log->unflushed)
+                return false;
+        }
+        const struct tail_entry *oldest = tail_at(&log->tail, log->tail.oldest);
+        struct tail_list *list = oldest->slot == TAIL_NO_SLOT ? NULL
+                                                              : &log->partitions[oldest->slot].tail;
+        tail_pop(&log->tail, list);
+        uint64_t position = log->ring.group_begin;
+        if (!tail_is_empty(&log->tail))
+            position = min_u64(position, tail_at(&log->tail, log->tail.oldest)->position);
+        slab_ring_evict(&log->ring, position);
+    }
+    return true;
+}

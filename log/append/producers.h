@@ -1,0 +1,92 @@
+/* Producer table: what idempotent producers sent last, per (partition, producer id): the epoch and
+ * the last five batches {first sequence, last sequence, base offset}. Facts: kafka-protocol,
+ * "Sequence validation".
+ *
+ * A bounded hash table with chains and one list in order of use. When it is full the longest unused
+ * state is thrown out if it was not used for PRODUCERS_AGE_MIN_NS; else the new producer is
+ * refused. A producer without a state is accepted at any sequence. Runs on: the log tile.
+ * Allocates: nothing. Blocks: never. */
+#ifndef EAGRE_LOG_APPEND_PRODUCERS_H
+#define EAGRE_LOG_APPEND_PRODUCERS_H
+
+#include "engine/base/base.h"
+#include "engine/base/rc.h"
+#include "log/format/segment_format.h" /* PRODUCER_BATCHES */
+
+#define PRODUCERS_AGE_MIN_NS (600 * NS_PER_S)
+#define PRODUCER_NONE UINT32_MAX
+
+struct producer_batch {
+    uint64_t base_offset;
+    int32_t first_sequence;
+    int32_t last_sequence;
+};
+
+struct producer {
+    uint64_t producer_id;
+    uint64_t incarnation;
+    uint64_t used_ns;
+    struct producer_batch batches[PRODUCER_BATCHES]; /* newest first */
+    int16_t epoch;
+    uint16_t batch_count; /* [0, PRODUCER_BATCHES] */
+    uint32_t chain;       /* next in the same bucket, or PRODUCER_NONE */
+    uint32_t newer;       /* list in order of use */
+    uint32_t older;
+};
+
+struct producers {
+    struct producer *table; /* [capacity] */
+    uint32_t *buckets;      /* [bucket_count] */
+    uint32_t capacity;
+    uint32_t bucket_mask;
+    uint32_t count; /* states ever placed: table[count...] is untouched memory */
+    uint32_t free;  /* chain of given back states */
+    uint32_t newest;
+    uint32_t oldest;
+    uint64_t seed;
+};
+
+/* One batch as the table sees it. */
+struct producer_claim {
+    uint64_t incarnation;
+    uint64_t producer_id;
+    int16_t epoch;
+    int32_t first_sequence; /* >= 0 */
+    int32_t last_sequence;  /* first + records - 1, wrapping from 2147483647 to 0 */
+};
+
+uint64_t producers_footprint(uint32_t capacity);
+/* memory: producers_footprint() bytes, 64-byte aligned, zero. */
+void producers_init(struct producers *producers, void *memory, uint32_t capacity, uint64_t seed);
+
+/* May this batch be appended now? RC_OK, RC_SEQUENCE_DUPLICATE (*ret_base_offset is the
+ * original's), RC_SEQUENCE_OUT_OF_ORDER, RC_PRODUCER_EPOCH_STALE or RC_LIMIT. Changes nothing.
+ * *ret_producer is the state or PRODUCER_NONE. */
+enum rc producers_check(const struct producers *producers,
+                        const struct producer_claim *claim,
+                        uint64_t now_ns,
+                        uint32_t *ret_producer,
+                        uint64_t *ret_base_offset);
+
+/* Records an appended batch; producer is what producers_check() gave in the same poll. */
+void producers_record(struct producers *producers,
+                      uint32_t producer,
+                      const struct producer_claim *claim,
+                      uint64_t base_offset,
+                      uint64_t now_ns);
+
+/* Replay: records without any check, idempotent by base offset; false when the table is full. */
+bool producers_replay(struct producers *producers,
+                      const struct producer_claim *claim,
+                      uint64_t base_offset,
+                      uint64_t now_ns);
+
+/* The state of (incarnation, producer id), or PRODUCER_NONE. */
+uint32_t
+producers_find(const struct producers *producers, uint64_t incarnation, uint64_t producer_id);
+/* Forgets every state of a partition. */
+void producers_forget(struct producers *producers, uint64_t incarnation);
+/* Forgets batches at or above offset of a partition: they did not survive. */
+void producers_cut(struct producers *producers, uint64_t incarnation, uint64_t offset);
+
+#endif

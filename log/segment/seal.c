@@ -1,0 +1,80 @@
+/* What closes a segment for ever: its footer, and the manifest that lists it. */
+#include "log/segment/segment.h"
+
+#include "engine/base/check.h"
+
+uint64_t
+segment_build_footer(struct segment *segment,
+                     uint64_t incarnation,
+                     const struct index *index,
+                     const struct format_epoch *epochs,
+                     uint32_t epoch_count,
+                     struct segment_space buffer)
+{
+    struct index_offset_entry offsets[INDEX_ENTRIES_MAX];
+    struct index_time_entry times[INDEX_ENTRIES_MAX];
+    struct segment_trailer facts = {
+        .incarnation = incarnation,
+        .base_offset = segment->base_offset,
+        .next_offset = segment->next_offset,
+        .data_bytes = segment->data_bytes,
+        .max_timestamp_ms = segment->max_timestamp_ms,
+        .max_timestamp_offset = segment->max_timestamp_offset,
+        .batch_bytes = segment->batch_bytes,
+        .record_count = segment->record_count,
+        .file_generation = segment->file_generation,
+        .last_epoch = epoch_count > 0 ? epochs[epoch_count - 1].epoch : 0,
+        .first_timestamp_ms = segment->first_timestamp_ms,
+    };
+    struct footer footer;
+
+    footer_begin(&footer, buffer.at, buffer.bytes, &facts);
+    footer_add(&footer,
+               SECTION_OFFSET_INDEX,
+               offsets,
+               sizeof(offsets[0]),
+               index_offset_section(index, offsets));
+    footer_add(
+        &footer, SECTION_TIME_INDEX, times, sizeof(times[0]), index_time_section(index, times));
+    footer_add(&footer, SECTION_EPOCHS, epochs, sizeof(epochs[0]), epoch_count);
+    uint64_t bytes = footer_end(&footer);
+    if (bytes == 0)
+        return 0;
+    segment->file_bytes = segment->data_bytes + bytes;
+    /* The trailer is the footer's last block and ends with its CRC. */
+    segment->trailer_crc = get_u32_le(buffer.at + bytes - sizeof(uint32_t));
+    return bytes;
+}
+
+uint64_t
+segment_build_manifest(const struct segment_pool *pool,
+                       const struct segment_list *list,
+                       struct manifest_header *header,
+                       struct segment_space buffer)
+{
+    struct manifest_segment *entries =
+        (struct manifest_segment *)(void *)(buffer.at + sizeof(struct manifest_header));
+    uint32_t count = 0;
+
+    for (uint32_t at = list->oldest; at != SEGMENT_NONE; at = pool->segments[at].newer) {
+        const struct segment *segment = &pool->segments[at];
+        if (!segment->sealed)
+            break;
+        if (manifest_bytes(count + 1) > buffer.bytes)
+            return 0;
+        entries[count++] = (struct manifest_segment){
+            .base_offset = segment->base_offset,
+            .next_offset = segment->next_offset,
+            .data_bytes = segment->data_bytes,
+            .file_bytes = segment->file_bytes,
+            .max_timestamp_ms = segment->max_timestamp_ms,
+            .batch_bytes = segment->batch_bytes,
+            .file_generation = segment->file_generation,
+            .trailer_crc = segment->trailer_crc,
+            .sealed_ms = segment->sealed_ms,
+        };
+    }
+    header->segment_count = count;
+    manifest_encode(header, entries, buffer.at);
+    return manifest_bytes(count);
+}
