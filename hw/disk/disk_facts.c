@@ -167,3 +167,22 @@ disk__space(int root_fd, struct disk_facts *ret_facts)
     ret_facts->total_bytes = (uint64_t)status.f_blocks * (uint64_t)status.f_bsize;
     return RC_OK;
 }
+
+enum rc
+disk_facts_read(const char *directory, struct disk_facts *ret_facts)
+{
+    struct disk_facts facts;
+    int root_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (root_fd < 0)
+        return rc_from_errno(errno);
+    int file_fd = openat(root_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    disk__probe(root_fd, file_fd >= 0 ? file_fd : root_fd, &facts);
+    enum rc rc = disk__space(root_fd, &facts);
+    if (file_fd >= 0)
+        close(file_fd);
+    close(root_fd);
+    if (rc == RC_OK)
+        *ret_facts = facts;
+    return rc;
+}

@@ -1,14 +1,18 @@
-/* What the real body finds out about the file system below its root; shared with hw/probe's report.
+/* What the real body finds out about the file system below its root; used by hw/probe as well.
  */
 #ifndef EAGRE_HW_DISK_DISK_REAL_H
 #define EAGRE_HW_DISK_DISK_REAL_H
 
 #include "hw/disk/disk.h"
 
-/* Fills every fact but the space. root_fd is the directory, file_fd any regular file in it. What
- * cannot be found out is "unknown" or the safe value. Runs on: start-up, control.  Allocates:
- * nothing.  Blocks: yes. */
+/* Fills every fact but the space. root_fd is the directory, file_fd a regular file in it or root_fd
+ * again. What cannot be found out is "unknown" or the safe value. Runs on: start-up, control.
+ * Allocates: nothing.  Blocks: yes. */
 void disk__probe(int root_fd, int file_fd, struct disk_facts *ret_facts);
+
+/* The facts of a directory that need not be a data directory; nothing is locked, nothing is left
+ * behind. Runs on: start-up, command-line tools.  Allocates: nothing.  Blocks: yes. */
+enum rc disk_facts_read(const char *directory, struct disk_facts *ret_facts) MUST_USE;
 
 /* Fills free and total bytes. */
 enum rc disk__space(int root_fd, struct disk_facts *ret_facts) MUST_USE;
