@@ -13,7 +13,7 @@ ROOT = {
     "LICENSE", "CHANGELOG.md",
 }
 # Below these, folders mirror others or hold data.
-NO_README = ("tests/unit/", "tests/golden/", "tests/fuzz/corpus/", "net/client/include", "deploy/config")
+NO_README = ("tests/unit/", "tests/golden/", "tests/fuzz/corpus/", "net/client/include", "deploy/config", "deploy/examples/")
 
 
 def _guard(path):
