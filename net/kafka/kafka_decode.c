@@ -9,6 +9,7 @@ struct decode_level {
     uint8_t *at; /* the struct being filled */
     uint32_t field_idx;
     uint32_t elements_left; /* behind this one */
+    uint32_t bytes_min;     /* of each of them */
 };
 
 struct decoder {
@@ -18,6 +19,8 @@ struct decoder {
     bool flexible;
     bool arena_full;
     uint32_t depth;
+    uint64_t promised_bytes; /* that elements not yet begun will take at least; nobody else may
+                                count on them */
     struct decode_level levels[KAFKA_DEPTH_MAX];
 };
 
@@ -96,7 +99,7 @@ read_list(struct decoder *decoder,
         return false;
     }
     uint32_t bytes_min = element_bytes_min(field, decoder->version, decoder->flexible);
-    if ((uint64_t)count * bytes_min > reader_left(decoder->reader)) {
+    if ((uint64_t)count * bytes_min + decoder->promised_bytes > reader_left(decoder->reader)) {
         read_fail(decoder);
         return false;
     }
@@ -227,10 +230,13 @@ read_array(struct decoder *decoder, const struct kafka_field *field, uint8_t *to
     if (!any)
         return;
     CHECK(decoder->depth + 1 < KAFKA_DEPTH_MAX);
+    uint32_t bytes_min = element_bytes_min(field, decoder->version, decoder->flexible);
+    decoder->promised_bytes += (uint64_t)bytes_min * (list.count - 1);
     decoder->levels[++decoder->depth] = (struct decode_level){
         .type = field->element,
         .at = (uint8_t *)(uintptr_t)list.at,
         .elements_left = list.count - 1,
+        .bytes_min = bytes_min,
     };
     kafka_defaults(field->element, decoder->levels[decoder->depth].at);
 }
@@ -246,6 +252,7 @@ read_struct_end(struct decoder *decoder)
         read_tagged(decoder, level);
     if (level->elements_left > 0) {
         level->elements_left--;
+        decoder->promised_bytes -= level->bytes_min;
         level->at += level->type->struct_bytes;
         level->field_idx = 0;
         kafka_defaults(level->type, level->at);

@@ -78,13 +78,16 @@ struct kafka_arena {
 };
 
 /* An element takes at most this many times the bytes of its shortest form on the wire (a unit test
- * holds it), so an arena of kafka_arena_bytes(n) decodes every request body of n bytes. */
+ * holds it), and elements are paid for only with bytes that no other element counts on. So an arena
+ * of kafka_arena_bytes(n) decodes every request body of n bytes; the constant covers the unread
+ * rest of the structs under way when the input turns out malformed (a fuzzer holds it). */
 #define KAFKA_ARENA_FACTOR 16u
+#define KAFKA_ARENA_REST_BYTES 1024u
 
 static inline size_t
 kafka_arena_bytes(size_t body_bytes)
 {
-    return body_bytes * KAFKA_ARENA_FACTOR + 64;
+    return body_bytes * KAFKA_ARENA_FACTOR + KAFKA_ARENA_REST_BYTES;
 }
 
 struct kafka_arena kafka_arena_over(void *at, size_t count);

@@ -42,6 +42,19 @@ Test(kafka_decode, refuses_counts_the_body_cannot_hold, .timeout = 10)
     cr_assert_eq(decode_metadata(endless_count, sizeof(endless_count), 9, &request), RC_MALFORMED);
 }
 
+/* Ten resources of at least 7 bytes each are promised 70; the first one's 35 keys want the same
+ * bytes again. */
+Test(kafka_decode, counts_on_no_byte_twice, .timeout = 10)
+{
+    uint8_t body[4 + 7 + 70] = {0, 0, 0, 10, 2, 0, 0, 0, 0, 0, 35};
+    struct kafka_arena arena = kafka_arena_over(
+        arena_memory, 10 * sizeof(struct kafka_describe_configs_resource));
+    struct reader reader = reader_over(body, sizeof(body));
+    struct kafka_describe_configs_request request;
+
+    cr_assert_eq(kafka_describe_configs_request_decode(&reader, 1, &arena, &request), RC_MALFORMED);
+}
+
 Test(kafka_decode, refuses_null_where_the_version_has_none, .timeout = 10)
 {
     static const uint8_t null_array[] = {0xff, 0xff, 0xff, 0xff};

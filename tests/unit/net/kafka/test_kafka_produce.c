@@ -39,7 +39,7 @@ note(struct events *events, enum kafka_produce_event kind, const struct kafka_pr
         event.b = step->u.header.topic_count;
     } else if (kind == KAFKA_PRODUCE_TOPIC) {
         for (size_t i = 0; i < step->u.topic.name.count; i++)
-            event.a = event.a * 31 + step->u.topic.name.at[i];
+            event.a = (event.a * 31 + step->u.topic.name.at[i]) % 1000000007;
         event.b = step->u.topic.partition_count;
     } else if (kind == KAFKA_PRODUCE_PARTITION) {
         event.a = step->u.partition.index;
