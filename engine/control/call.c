@@ -1,0 +1,300 @@
+/* A Kafka request from arrival to answer. Gates' requests are taken out of their rings at once (a
+ * returned snapshot must never wait behind a request) into a backlog as long as the ring; from
+ * there they become calls as room allows, one gate after the other. A call is decoded once into a
+ * block of the pool, works item by item, and is answered when no item owes anything.
+ *
+ * Answers are built as structs in one scratch region and written straight into the gate's buffer;
+ * when that is too small the answer is measured and the gate asks again with more room. For
+ * requests that would show being done twice, an upper bound is checked before anything is done. */
+#include "engine/control/control_internal.h"
+
+#define BLOCK_EXTRA_BYTES 4096u /* request struct and alignment */
+
+static const struct control_api *const apis[] = {
+    &control__api_list_offsets,
+    &control__api_metadata,
+    &control__api_find_coordinator,
+    &control__api_create_topics,
+    &control__api_delete_topics,
+    &control__api_init_producer,
+    &control__api_epoch_end,
+    &control__api_describe_configs,
+    &control__api_create_partitions,
+    &control__api_describe_cluster,
+};
+
+const struct control_api *
+control__api(int16_t key)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(apis); i++) {
+        if (apis[i]->key == key)
+            return apis[i];
+    }
+    return NULL;
+}
+
+void
+control__respond(struct control *control, uint32_t gate, uint64_t ctx, enum rc rc, uint32_t bytes)
+{
+    struct response response = {
+        .kind = RESPONSE_DONE,
+        .request_kind = REQUEST_KAFKA,
+        .rc = (uint16_t)rc,
+        .ctx = ctx,
+        .bytes = bytes,
+    };
+
+    /* The gate keeps a slot for every request that it sends. */
+    CHECK(ring_push(control->config.gates[gate].responses, &response, 1) == 1);
+    control->gate_notify[gate] = true;
+    control__count(rc == RC_OK ? &control->counters.calls : &control->counters.calls_refused, 1);
+    control->work++;
+}
+
+void
+control__item_message(struct control_call *call, struct control_item *item, const char *text)
+{
+    size_t count = strnlen(text, CONTROL_MESSAGE_MAX);
+    uint8_t *copy = count > 0 ? kafka_arena_take(&call->arena, count) : NULL;
+
+    /* A message is a courtesy: without room for it the error code must do. */
+    if (copy == NULL)
+        return;
+    bytes_copy(copy, count, text, count);
+    item->message = (struct bytes){copy, count};
+}
+
+/* ---- ends */
+
+static void
+end_call(struct control *control, struct control_call *call, enum rc rc, uint32_t bytes)
+{
+    control__respond(control, call->gate, call->ctx, rc, bytes);
+    if (call->block != NULL)
+        buddy_give(&control->pool, call->block);
+    *call = (struct control_call){.state = CALL_FREE};
+    control->call_count--;
+}
+
+static size_t
+write_answer(const struct control_call *call, const void *message, void *at, size_t capacity)
+{
+    struct writer writer = writer_over(at, capacity);
+    const struct kafka_request_header *header = &call->header;
+
+    kafka_response_header(&writer, header->api, header->api_version, header->correlation_id);
+    kafka_encode(header->api->response, header->api_version, &writer, message);
+    return writer.failed ? 0 : writer_count(&writer);
+}
+
+static void
+finish_call(struct control *control, struct control_call *call)
+{
+    const struct control_api *api = control__api(call->header.api_key);
+    struct kafka_arena arena = kafka_arena_over(control->build, CONTROL_BUILD_BYTES);
+    void *message = api->finish(control, call, &arena);
+    enum rc rc = RC_OK;
+
+    if (message == NULL) {
+        end_call(control, call, RC_LIMIT, 0);
+        return;
+    }
+    size_t bytes = write_answer(call, message, call->reply, call->reply_capacity);
+    if (bytes == 0) {
+        bytes = write_answer(call, message, control->reply, CONTROL_REPLY_BYTES);
+        rc = bytes == 0 ? RC_LIMIT : RC_NO_MEMORY;
+    }
+    end_call(control, call, rc, (uint32_t)bytes);
+}
+
+/* ---- beginnings */
+
+static enum rc
+decode(struct control *control, struct control_call *call)
+{
+    const struct kafka_api *api = call->header.api;
+    const struct control_api *own = control__api(call->header.api_key);
+    struct reader reader = reader_over(call->body.at, call->body.count);
+
+    call->message = kafka_arena_take(&call->arena, api->request->struct_bytes);
+    if (call->message == NULL)
+        return RC_LIMIT;
+    enum rc rc = kafka_decode(
+        api->request, call->header.api_version, &reader, &call->arena, call->message);
+    if (rc != RC_OK)
+        return rc == RC_NO_MEMORY ? RC_LIMIT : RC_MALFORMED;
+    return own->begin(control, call);
+}
+
+/* Why a request cannot be served at all; RC_OK and header when it can. */
+static enum rc
+look_at(const struct request *request, struct kafka_request_header *header)
+{
+    struct bytes frame = {request->u.kafka.frame, request->u.kafka.frame_bytes};
+
+    if (kafka_request_header_read(frame, header) != KAFKA_PARSE_OK)
+        return RC_MALFORMED;
+    if (header->api == NULL || !header->served || control__api(header->api_key) == NULL)
+        return RC_UNSUPPORTED;
+    return header->header_bytes <= frame.count ? RC_OK : RC_MALFORMED;
+}
+
+static struct control_call *
+free_call(struct control *control)
+{
+    for (uint32_t i = 0; i < control->config.limits.calls_max; i++) {
+        if (control->calls[i].state == CALL_FREE)
+            return &control->calls[i];
+    }
+    return NULL;
+}
+
+/* Takes a request out of the backlog. False: no room for it now. */
+static bool
+start_call(struct control *control, uint32_t gate, const struct request *request)
+{
+    struct kafka_request_header header;
+    struct control_call *call = free_call(control);
+    enum rc rc = look_at(request, &header);
+
+    if (rc != RC_OK) {
+        control__respond(control, gate, request->ctx, rc, 0);
+        return true;
+    }
+    uint64_t body_bytes = request->u.kafka.frame_bytes - header.header_bytes;
+    uint64_t block_bytes = body_bytes * CONTROL_CALL_FACTOR + BLOCK_EXTRA_BYTES;
+    if (block_bytes > BUDDY_BLOCK_MAX) {
+        control__respond(control, gate, request->ctx, RC_LIMIT, 0);
+        return true;
+    }
+    uint8_t *block = call != NULL ? buddy_take(&control->pool, block_bytes) : NULL;
+    if (block == NULL) {
+        control->retry = true;
+        return false;
+    }
+    *call = (struct control_call){
+        .state = CALL_RUNNING,
+        .gate = gate,
+        .ctx = request->ctx,
+        .body = {request->u.kafka.frame + header.header_bytes, body_bytes},
+        .reply = request->u.kafka.reply,
+        .reply_capacity = request->u.kafka.reply_capacity,
+        .header = header,
+        .block = block,
+        .serial = ++control->call_serial,
+        .arena = kafka_arena_over(block, block_bytes),
+    };
+    control->call_count++;
+    const struct control_api *api = control__api(header.api_key);
+    rc = decode(control, call);
+    uint64_t bound = rc == RC_OK && api->reply_bound != NULL ? api->reply_bound(call) : 0;
+    if (rc != RC_OK)
+        end_call(control, call, rc, 0);
+    else if (bound > call->reply_capacity)
+        end_call(
+            control, call, bound <= CONTROL_REPLY_BYTES ? RC_NO_MEMORY : RC_LIMIT, (uint32_t)bound);
+    return true;
+}
+
+/* ---- progress */
+
+static void
+run_call(struct control *control, struct control_call *call)
+{
+    const struct control_api *api = control__api(call->header.api_key);
+
+    while (call->next_item < call->item_count) {
+        if (api->issue != NULL && !api->issue(control, call, call->next_item))
+            return;
+        call->next_item++;
+        control->work++;
+    }
+    if (call->outstanding == 0)
+        finish_call(control, call);
+}
+
+void
+control__call_answered(struct control *control,
+                       uint32_t idx,
+                       uint32_t item,
+                       const struct response *response)
+{
+    struct control_call *call = control__call(control, idx);
+    const struct control_api *api = control__api(call->header.api_key);
+
+    CHECK(call->state == CALL_RUNNING);
+    CHECK(call->outstanding > 0);
+    CHECK(item < call->item_count);
+    call->outstanding--;
+    call->items[item].waits = 0;
+    api->answered(control, call, item, response);
+}
+
+void
+control__call_operation_done(struct control *control,
+                             const struct control_operation *operation,
+                             const uint8_t *topic_id)
+{
+    struct control_call *call = control__call(control, operation->call);
+
+    CHECK(call->state == CALL_RUNNING);
+    CHECK(call->outstanding > 0);
+    CHECK(operation->item < call->item_count);
+    struct control_item *item = &call->items[operation->item];
+    call->outstanding--;
+    item->waits = 0;
+    item->error = operation->error;
+    bytes_copy(item->id, sizeof(item->id), topic_id, sizeof(item->id));
+    control__item_message(call, item, operation->message);
+}
+
+/* Requests that come while nothing can be served: the gate closes their connections. */
+static void
+refuse_backlog(struct control *control)
+{
+    for (uint32_t i = 0; i < control->config.gate_count; i++) {
+        struct control_backlog *backlog = &control->backlogs[i];
+        for (; backlog->count > 0; backlog->count--) {
+            control__respond(control, i, backlog->requests[backlog->first].ctx, RC_CLOSED, 0);
+            backlog->first = (backlog->first + 1) % REQUEST_RING_SLOTS;
+        }
+    }
+}
+
+static void
+start_calls(struct control *control)
+{
+    bool more = true;
+
+    /* One from each gate in turn, so that a busy gate does not starve the others. */
+    while (more) {
+        more = false;
+        for (uint32_t i = 0; i < control->config.gate_count; i++) {
+            struct control_backlog *backlog = &control->backlogs[i];
+            if (backlog->count == 0)
+                continue;
+            if (!start_call(control, i, &backlog->requests[backlog->first]))
+                return;
+            backlog->first = (backlog->first + 1) % REQUEST_RING_SLOTS;
+            backlog->count--;
+            more = true;
+        }
+    }
+}
+
+void
+control__calls_poll(struct control *control)
+{
+    enum control_state state = control_state(control);
+
+    if (state == CONTROL_BOOTING)
+        return;
+    if (state == CONTROL_READY)
+        start_calls(control);
+    else
+        refuse_backlog(control);
+    for (uint32_t i = 0; i < control->config.limits.calls_max && control->call_count > 0; i++) {
+        if (control->calls[i].state == CALL_RUNNING)
+            run_call(control, &control->calls[i]);
+    }
+}

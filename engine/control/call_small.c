@@ -1,0 +1,155 @@
+/* InitProducerId (22), FindCoordinator (10), DescribeCluster (60). */
+#include "engine/control/control_internal.h"
+
+#define TRANSACTION_TIMEOUT_MAX_MS (15 * 60 * 1000)
+#define CLUSTER_OPERATIONS (1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12)
+
+static enum rc
+no_items(struct control *control, struct control_call *call)
+{
+    (void)control;
+    (void)call;
+    return RC_OK;
+}
+
+/* ---- InitProducerId: one item, which waits while the next block of ids is being written */
+
+static int16_t
+producer_error(const struct kafka_init_producer_id_request *request)
+{
+    if (request->transactional_id.at == NULL)
+        return KAFKA_ERROR_NONE;
+    if (request->transactional_id.count == 0)
+        return KAFKA_ERROR_INVALID_REQUEST;
+    if (request->transaction_timeout_ms <= 0 ||
+        request->transaction_timeout_ms > TRANSACTION_TIMEOUT_MAX_MS)
+        return KAFKA_ERROR_INVALID_TRANSACTION_TIMEOUT;
+    /* There are no transactions yet, and no coordinator that a retry could find. */
+    return KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+}
+
+static enum rc
+producer_begin(struct control *control, struct control_call *call)
+{
+    (void)control;
+    call->items = kafka_arena_take(&call->arena, sizeof(struct control_item));
+    if (call->items == NULL)
+        return RC_LIMIT;
+    call->item_count = 1;
+    call->items[0].error = producer_error(call->message);
+    return RC_OK;
+}
+
+static bool
+producer_issue(struct control *control, struct control_call *call, uint32_t idx)
+{
+    struct control_item *item = &call->items[idx];
+
+    if (item->error != KAFKA_ERROR_NONE)
+        return true;
+    if (control->metadata.failed) {
+        item->error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+        return true;
+    }
+    return control__producer_id(control, &call->producer_id);
+}
+
+static void *
+producer_finish(struct control *control, struct control_call *call, struct kafka_arena *arena)
+{
+    struct kafka_init_producer_id_response *response = kafka_arena_take(arena, sizeof(*response));
+
+    (void)control;
+    if (response == NULL)
+        return NULL;
+    kafka_init_producer_id_response_defaults(response);
+    response->error = call->items[0].error;
+    response->producer_id = response->error == KAFKA_ERROR_NONE ? call->producer_id : -1;
+    response->producer_epoch = response->error == KAFKA_ERROR_NONE ? 0 : -1;
+    return response;
+}
+
+const struct control_api control__api_init_producer = {
+    .key = KAFKA_INIT_PRODUCER_ID,
+    .begin = producer_begin,
+    .issue = producer_issue,
+    .finish = producer_finish,
+};
+
+/* ---- FindCoordinator: there are no groups yet */
+
+static void *
+coordinator_finish(struct control *control, struct control_call *call, struct kafka_arena *arena)
+{
+    const struct kafka_find_coordinator_request *request = call->message;
+    struct kafka_find_coordinator_response *response = kafka_arena_take(arena, sizeof(*response));
+    struct kafka_find_coordinator_result *results = kafka_arena_take(
+        arena, sizeof(*results) * (request->keys.count + 1));
+    struct bytes why = control__text("groups are not served yet");
+    struct bytes nowhere = control__text("");
+
+    (void)control;
+    if (results == NULL)
+        return NULL;
+    kafka_find_coordinator_response_defaults(response);
+    response->error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+    response->error_message = why;
+    response->node_id = -1;
+    response->host = nowhere;
+    response->port = -1;
+    response->coordinators.at = results;
+    response->coordinators.count = request->keys.count;
+    for (uint32_t i = 0; i < request->keys.count; i++) {
+        kafka_find_coordinator_result_defaults(&results[i]);
+        results[i].key = request->keys.at[i];
+        results[i].node_id = -1;
+        results[i].host = nowhere;
+        results[i].port = -1;
+        results[i].error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+        results[i].error_message = why;
+    }
+    return response;
+}
+
+const struct control_api control__api_find_coordinator = {
+    .key = KAFKA_FIND_COORDINATOR,
+    .begin = no_items,
+    .finish = coordinator_finish,
+};
+
+/* ---- DescribeCluster */
+
+static void *
+cluster_finish(struct control *control, struct control_call *call, struct kafka_arena *arena)
+{
+    const struct kafka_describe_cluster_request *request = call->message;
+    struct kafka_describe_cluster_response *response = kafka_arena_take(arena, sizeof(*response));
+    struct kafka_describe_cluster_broker *broker = kafka_arena_take(arena, sizeof(*broker));
+
+    if (broker == NULL)
+        return NULL;
+    kafka_describe_cluster_response_defaults(response);
+    kafka_describe_cluster_broker_defaults(broker);
+    response->endpoint_type = request->endpoint_type;
+    response->cluster_id = control__text(control_cluster_id(control));
+    response->controller_id = control->config.node_id;
+    response->brokers.at = broker;
+    if (request->endpoint_type != 1) {
+        response->error = KAFKA_ERROR_MISMATCHED_ENDPOINT_TYPE;
+        response->error_message = control__text("this listener serves brokers");
+        return response;
+    }
+    broker->node_id = control->config.node_id;
+    broker->host = control__text(control->config.host);
+    broker->port = control->config.port;
+    response->brokers.count = 1;
+    if (request->include_cluster_authorized_operations)
+        response->authorized_operations = CLUSTER_OPERATIONS;
+    return response;
+}
+
+const struct control_api control__api_describe_cluster = {
+    .key = KAFKA_DESCRIBE_CLUSTER,
+    .begin = no_items,
+    .finish = cluster_finish,
+};

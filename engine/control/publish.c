@@ -1,0 +1,124 @@
+/* Snapshots of topics for the gates. One snapshot is shared by all gates and counted; each gate
+ * gives it back with REQUEST_TOPIC_SEEN. A gate that is slow to do so holds up publishing
+ * (CONTROL_SNAPSHOTS_MAX), never its answers. */
+#include "engine/control/control_internal.h"
+
+/* In front of every snapshot that a gate sees. */
+struct counted_snapshot {
+    uint32_t references;
+    uint32_t padding;
+    struct topic_snapshot snapshot;
+};
+
+static struct counted_snapshot *
+counted(const struct topic_snapshot *snapshot)
+{
+    return (struct counted_snapshot *)((uintptr_t)snapshot -
+                                       offsetof(struct counted_snapshot, snapshot));
+}
+
+struct topic_snapshot *
+control__snapshot_new(struct control *control, const struct topic *topic, uint32_t count)
+{
+    uint64_t bytes = sizeof(struct counted_snapshot) +
+                     sizeof(struct partition_ref) * (uint64_t)count;
+    struct counted_snapshot *memory = bytes <= BUDDY_BLOCK_MAX ? buddy_take(&control->pool, bytes)
+                                                               : NULL;
+
+    if (memory == NULL) {
+        control->retry = true;
+        return NULL;
+    }
+    *memory = (struct counted_snapshot){.references = 1};
+    struct topic_snapshot *snapshot = &memory->snapshot;
+    snapshot->name_count = topic->name_count;
+    snapshot->partition_count = count;
+    snapshot->batch_bytes_max = (uint32_t)topic_config_number(
+        &topic->config, &control->config.broker, TOPIC_CONFIG_MAX_MESSAGE_BYTES);
+    bytes_copy(snapshot->id, sizeof(snapshot->id), topic->id, sizeof(topic->id));
+    bytes_copy(snapshot->name, sizeof(snapshot->name), topic->name, topic->name_count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t place = topic_store_partition(&control->store, topic, i);
+        CHECK(place != TOPIC_NONE);
+        const struct control_place *entry = control__place(control, place);
+        bool open = entry->slot != UINT32_MAX;
+        snapshot->partitions[i] = (struct partition_ref){
+            .incarnation = open ? entry->incarnation : 0,
+            .slot = open ? entry->slot : 0,
+            .log_tile = entry->log_tile,
+        };
+    }
+    return snapshot;
+}
+
+void
+control__snapshot_keep(struct topic_snapshot *snapshot)
+{
+    counted(snapshot)->references++;
+}
+
+void
+control__snapshot_let_go(struct control *control, const struct topic_snapshot *snapshot)
+{
+    struct counted_snapshot *memory = counted(snapshot);
+
+    CHECK(memory->references > 0);
+    if (--memory->references == 0)
+        buddy_give(&control->pool, memory);
+}
+
+/* Room for a snapshot in every gate's ring, beside the answers that are owed. */
+static bool
+gates_have_room(struct control *control)
+{
+    for (uint32_t i = 0; i < control->config.gate_count; i++) {
+        if (control->backlogs[i].snapshots >= CONTROL_SNAPSHOTS_MAX ||
+            ring_free(control->config.gates[i].responses) == 0)
+            return false;
+    }
+    return true;
+}
+
+bool
+control__publish(struct control *control, struct topic_snapshot *snapshot)
+{
+    if (!gates_have_room(control)) {
+        control->retry = true;
+        return false;
+    }
+    for (uint32_t i = 0; i < control->config.gate_count; i++) {
+        struct response response = {
+            .kind = RESPONSE_TOPIC,
+            .request_kind = REQUEST_TOPIC_SEEN,
+            .ctx = (uint64_t)(uintptr_t)snapshot,
+            .u.topic = snapshot,
+        };
+        control__snapshot_keep(snapshot);
+        control->backlogs[i].snapshots++;
+        control->gate_notify[i] = true;
+        CHECK(ring_push(control->config.gates[i].responses, &response, 1) == 1);
+    }
+    control__snapshot_let_go(control, snapshot);
+    control__count(&control->counters.snapshots, 1);
+    control->work++;
+    return true;
+}
+
+bool
+control__publish_topic(struct control *control, const struct topic *topic, uint32_t count)
+{
+    struct topic_snapshot *snapshot = control__snapshot_new(control, topic, count);
+
+    if (snapshot == NULL)
+        return false;
+    if (!control__publish(control, snapshot)) {
+        control__snapshot_let_go(control, snapshot);
+        return false;
+    }
+    control->topics[topic->idx] = (struct control_topic){
+        .first_incarnation =
+            control->store.partitions[topic_store_partition(&control->store, topic, 0)].incarnation,
+        .visible_count = count,
+    };
+    return true;
+}
