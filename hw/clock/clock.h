@@ -1,9 +1,10 @@
 /* Time and random numbers: two of the five ways in which a tile reaches the world.
  *
- * struct clock has two bodies. Real: CLOCK_MONOTONIC read through the TSC where the processor keeps it
- * constant and the kernel trusts it (9.5 ns against 22.9 ns for clock_gettime), CLOCK_REALTIME, and
- * xoshiro256** seeded by getrandom. Sim: set by hand, seeded. One clock per core; it is not shared between
- * threads. A tile gets `now` passed in and asks for wall time at most once per group.
+ * struct clock has two bodies. Real: CLOCK_MONOTONIC read through the TSC where the processor keeps
+ * it constant and the kernel trusts it (9.5 ns against 22.9 ns for clock_gettime), CLOCK_REALTIME,
+ * and xoshiro256** seeded by getrandom. Sim: set by hand, seeded. One clock per core; it is not
+ * shared between threads. A tile gets `now` passed in and asks for wall time at most once per
+ * group.
  *
  *     struct clock clock;
  *     clock_init_real(&clock);
@@ -31,7 +32,8 @@ struct clock {
     int64_t sim_wall_ms;
 };
 
-/* Starts the real body: decides between TSC and clock_gettime, calibrates, seeds the random numbers. */
+/* Starts the real body: decides between TSC and clock_gettime, calibrates, seeds the random
+ * numbers. */
 void clock_init_real(struct clock *clock);
 
 /* Virtual time starts at 1 s; wall time at wall_ms; both move only by clock_sim_advance(). */
@@ -63,7 +65,8 @@ uint64_t clock_random(struct clock *clock);
 /* Uniform in [0, bound), bound > 0. */
 uint64_t clock_random_below(struct clock *clock, uint64_t bound);
 
-/* Sets the state of clock_random() from one number; the same seed gives the same numbers for ever. */
+/* Sets the state of clock_random() from one number; the same seed gives the same numbers for ever.
+ * */
 void clock_random_seed(struct clock *clock, uint64_t seed);
 
 #endif

@@ -1,5 +1,5 @@
-/* Random numbers for both bodies of the clock: xoshiro256** 1.0 with a SplitMix64-filled state (Blackman and
- * Vigna, "Scrambled linear pseudorandom number generators", 2018). Pure. */
+/* Random numbers for both bodies of the clock: xoshiro256** 1.0 with a SplitMix64-filled state
+ * (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2018). Pure. */
 #include "hw/clock/clock.h"
 
 #include "engine/base/check.h"
@@ -39,7 +39,8 @@ clock_random(struct clock *clock)
     return result;
 }
 
-/* Lemire's multiply-and-reject: without the rejection small values would be a little more likely. */
+/* Lemire's multiply-and-reject: without the rejection small values would be a little more likely.
+ * */
 uint64_t
 clock_random_below(struct clock *clock, uint64_t bound)
 {

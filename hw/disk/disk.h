@@ -1,10 +1,11 @@
-/* Files and names: the slow half of storage. Everything here may block, so engine cores never call it: it runs at
- * start, during recovery, and on the control tile (through struct disk_job). Hot reads and writes go through hw/io on
- * the descriptor of an open file.
+/* Files and names: the slow half of storage. Everything here may block, so engine cores never call
+ * it: it runs at start, during recovery, and on the control tile (through struct disk_job). Hot
+ * reads and writes go through hw/io on the descriptor of an open file.
  *
- * Bodies: real (hw/disk/disk_real.c, POSIX calls below one root directory descriptor) and sim (hw/disk/disk_sim.c, shared
- * with the sim body of hw/io: 512-byte sectors, un-synced writes, renames and unlinks may be kept, lost or torn by a crash).
- * Paths are relative to the root, '/'-separated, at most DISK_PATH_MAX bytes with the NUL, never ".." . */
+ * Bodies: real (hw/disk/disk_real.c, POSIX calls below one root directory descriptor) and sim
+ * (hw/disk/disk_sim.c, shared with the sim body of hw/io: 512-byte sectors, un-synced writes,
+ * renames and unlinks may be kept, lost or torn by a crash). Paths are relative to the root,
+ * '/'-separated, at most DISK_PATH_MAX bytes with the NUL, never ".." . */
 #ifndef EAGRE_HW_DISK_DISK_H
 #define EAGRE_HW_DISK_DISK_H
 
@@ -13,7 +14,9 @@
 #include "engine/base/rc.h"
 
 #define DISK_PATH_MAX 256u
-#define DISK_ALIGN_BYTES 4096u /* unit of every position, length and buffer address in direct I/O */
+#define DISK_ALIGN_BYTES                                                     \
+    4096u /* unit of every position, length and buffer address in direct I/O \
+           */
 
 enum disk_open_flags {
     DISK_READ = 1,
@@ -43,7 +46,8 @@ struct disk;
 struct disk_ops {
     enum rc (*open)(struct disk *disk, const char *path, uint32_t flags, int *ret_fd);
     void (*close)(struct disk *disk, int fd);
-    /* Reads or writes exactly count bytes unless the file ends (read: *ret_count tells). Continues short transfers. */
+    /* Reads or writes exactly count bytes unless the file ends (read: *ret_count tells). Continues
+     * short transfers. */
     enum rc (*read)(struct disk *disk,
                     int fd,
                     void *buffer,
@@ -65,7 +69,8 @@ struct disk_ops {
     enum rc (*make_directory)(struct disk *disk, const char *path); /* RC_EXISTS when it is there */
     enum rc (*remove_directory)(struct disk *disk, const char *path);
     enum rc (*sync_directory)(struct disk *disk, const char *path); /* "" is the root */
-    /* Lists up to capacity entries of a directory in name order; *ret_count is how many there are in all. */
+    /* Lists up to capacity entries of a directory in name order; *ret_count is how many there are
+     * in all. */
     enum rc (*list)(struct disk *disk,
                     const char *path,
                     struct disk_entry *entries,
@@ -79,8 +84,8 @@ struct disk {
     const struct disk_ops *ops;
 };
 
-/* Opens a data directory, creating the last path component if missing, and locks it (flock on "<root>/lock"):
- * RC_BUSY when another process holds it. */
+/* Opens a data directory, creating the last path component if missing, and locks it (flock on
+ * "<root>/lock"): RC_BUSY when another process holds it. */
 enum rc disk_open_real(const char *root, struct disk **ret_disk, struct diag_trail *trail);
 
 /* Thin calls through ops (static inline: disk_open, disk_close, disk_read, ...). */
@@ -171,14 +176,15 @@ disk_fini(struct disk *d)
         d->ops->fini(d);
 }
 
-/* Writes a whole small file so that a crash leaves the old or the new content: "path.tmp", write, sync, rename,
- * directory sync. */
+/* Writes a whole small file so that a crash leaves the old or the new content: "path.tmp", write,
+ * sync, rename, directory sync. */
 enum rc disk_replace_file(struct disk *disk, const char *path, const void *content, size_t count);
 
 /* ---- jobs: slow operations that an engine core hands to the control tile ---- */
 
 enum disk_job_kind {
-    DISK_JOB_SEGMENT_CREATE, /* create path, allocate bytes, sync, directory sync; result fd (DIRECT|READ|WRITE) */
+    /* create path, allocate bytes, sync, directory sync; result fd (DIRECT|READ|WRITE) */
+    DISK_JOB_SEGMENT_CREATE,
     DISK_JOB_ALLOCATE, /* fd: allocate [position, position + bytes) */
     DISK_JOB_OPEN,     /* open path for direct reading, and writing when position != 0; result fd */
     DISK_JOB_CLOSE,    /* fd */
@@ -186,10 +192,13 @@ enum disk_job_kind {
     DISK_JOB_SYNC_ALL,
     DISK_JOB_TRUNCATE, /* fd to position; then sync */
     DISK_JOB_UNLINK,   /* path; then sync its directory */
-    DISK_JOB_REMOVE_TREE, /* path: every file of that one directory, then the directory, then sync its parent */
+    /* path: every file of that one directory, then the directory, then sync its parent */
+    DISK_JOB_REMOVE_TREE,
     DISK_JOB_MAKE_DIRECTORY, /* path; then sync its parent; existing is fine */
     DISK_JOB_REPLACE_FILE,   /* path, buffer, bytes: disk_replace_file() */
-    DISK_JOB_WRITE_FILE, /* path, buffer, bytes: create if missing, write from 0, truncate, sync (alternating generations) */
+    /* path, buffer, bytes: create if missing, write from 0, truncate, sync; for files with two
+     * alternating generations */
+    DISK_JOB_WRITE_FILE,
     DISK_JOB_READ_FILE, /* path, buffer, bytes (capacity); result count in bytes */
     DISK_JOB_POPULATE,  /* buffer, bytes: touch memory ahead of need (MADV_POPULATE_WRITE) */
 };

@@ -6,6 +6,7 @@
  * memory is told by statfs.) */
 #include "hw/disk/disk_real.h"
 
+#include "engine/base/bytes.h"
 #include "engine/base/check.h"
 #include "hw/mem/mem.h"
 
@@ -319,11 +320,12 @@ real_list_one(struct real_list *list, int fd, const char *name)
     struct disk_entry entry = {.is_directory = false};
     struct stat status;
 
-    if (strnlen(name, DISK_PATH_MAX) >= DISK_PATH_MAX)
+    size_t count = strnlen(name, DISK_PATH_MAX);
+    if (count == DISK_PATH_MAX)
         return RC_INVALID;
     if (fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT ? RC_OK : rc_from_errno(errno); /* unlinked since */
-    snprintf(entry.name, sizeof(entry.name), "%s", name);
+    bytes_copy(entry.name, sizeof(entry.name) - 1, name, count);
     entry.is_directory = S_ISDIR(status.st_mode);
     entry.bytes = entry.is_directory ? 0 : (uint64_t)status.st_size;
     real_list_add(list, &entry);

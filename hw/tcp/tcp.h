@@ -1,6 +1,6 @@
-/* TCP listener and stream set-up; the streams' bytes move through hw/io (IO_ACCEPT, IO_RECV, IO_SENDV) on the descriptors
- * given here. Bodies: real (kernel sockets) and sim (in-memory streams of the sim io body).
- * None of the calls block. Runs on: the core that owns the descriptors. */
+/* TCP listener and stream set-up; the streams' bytes move through hw/io (IO_ACCEPT, IO_RECV,
+ * IO_SENDV) on the descriptors given here. Bodies: real (kernel sockets) and sim (in-memory streams
+ * of the sim io body). None of the calls block. Runs on: the core that owns the descriptors. */
 #ifndef EAGRE_HW_TCP_TCP_H
 #define EAGRE_HW_TCP_TCP_H
 
@@ -27,8 +27,8 @@ struct tcp {
 /* The real body; static storage. */
 struct tcp *tcp_real(void);
 
-/* Listens on host:port (name or literal address; port 0 takes a free one); SO_REUSEADDR, backlog 1024.
- * *ret_port is the port taken. */
+/* Listens on host:port (name or literal address; port 0 takes a free one); SO_REUSEADDR, backlog
+ * 1024. *ret_port is the port taken. */
 static inline enum rc
 tcp_listen(struct tcp *tcp,
            const char *host,
@@ -39,8 +39,8 @@ tcp_listen(struct tcp *tcp,
 {
     return tcp->ops->listen(tcp, host, port, ret_fd, ret_port, trail);
 }
-/* Ends both directions: requests under way on fd complete soon (end of stream or an error). fd stays open. On a listener it
- * makes a pending IO_ACCEPT complete with an error. */
+/* Ends both directions: requests under way on fd complete soon (end of stream or an error). fd
+ * stays open. On a listener it makes a pending IO_ACCEPT complete with an error. */
 static inline void
 tcp_shutdown(struct tcp *tcp, int fd)
 {

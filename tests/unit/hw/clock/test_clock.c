@@ -1,6 +1,6 @@
 /* Goal: time never goes back and follows CLOCK_MONOTONIC; the same seed gives the same numbers.
- * Method: the real body's state is bent (wrong slope, base in the future) as a bad calibration would bend it, and
- * every reading is compared with the one before and with clock_gettime. */
+ * Method: the real body's state is bent (wrong slope, base in the future) as a bad calibration
+ * would bend it, and every reading is compared with the one before and with clock_gettime. */
 #include "hw/clock/clock.h"
 
 #include <criterion/criterion.h>
@@ -16,8 +16,9 @@ kernel_now_ns(void)
     return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_nsec;
 }
 
-/* Reads until passed_ns of kernel time are over; every reading must be >= the last. Returns the last. */
-static uint64_t
+/* Reads until passed_ns of kernel time are over; every reading must be >= the last. Returns the
+ * last. */
+static void
 read_for(struct clock *clock, uint64_t passed_ns)
 {
     uint64_t begin_ns = kernel_now_ns();
@@ -29,13 +30,28 @@ read_for(struct clock *clock, uint64_t passed_ns)
         cr_assert_geq(now_ns, last_ns);
         last_ns = now_ns;
     }
-    return last_ns;
 }
 
+/* How far the clock is from the kernel's: the best of many tries, because this thread may be put
+ * aside between the two readings. */
 static uint64_t
-distance(uint64_t a, uint64_t b)
+error_ns(struct clock *clock)
 {
-    return a > b ? a - b : b - a;
+    uint64_t best_ns = UINT64_MAX;
+
+    for (int i = 0; i < 100; i++) {
+        uint64_t before_ns = kernel_now_ns();
+        uint64_t now_ns = clock_now_ns(clock);
+        uint64_t after_ns = kernel_now_ns();
+        uint64_t off_ns = 0;
+
+        if (now_ns < before_ns)
+            off_ns = before_ns - now_ns;
+        else if (now_ns > after_ns)
+            off_ns = now_ns - after_ns;
+        best_ns = min_u64(best_ns, off_ns + (after_ns - before_ns));
+    }
+    return best_ns;
 }
 
 Test(clock_random_below, stops_the_program_on_an_empty_range, .signal = SIGABRT, .timeout = 10)
@@ -53,8 +69,8 @@ Test(clock_real, never_goes_back_when_its_slope_was_too_steep, .timeout = 20)
     clock_init_real(&clock);
     /* 0.2 % too fast: after the first second it is 2 ms ahead and must slow down, not step back. */
     clock.tsc_to_ns_mult += clock.tsc_to_ns_mult / 500;
-    uint64_t last_ns = read_for(&clock, 3 * NS_PER_S);
-    cr_assert_lt(distance(last_ns, kernel_now_ns()), 100 * NS_PER_US);
+    read_for(&clock, 3 * NS_PER_S);
+    cr_assert_lt(error_ns(&clock), 100 * NS_PER_US);
 }
 
 Test(clock_real, catches_up_when_its_slope_was_too_flat, .timeout = 20)
@@ -63,8 +79,8 @@ Test(clock_real, catches_up_when_its_slope_was_too_flat, .timeout = 20)
 
     clock_init_real(&clock);
     clock.tsc_to_ns_mult -= clock.tsc_to_ns_mult / 500;
-    uint64_t last_ns = read_for(&clock, 2 * NS_PER_S);
-    cr_assert_lt(distance(last_ns, kernel_now_ns()), 100 * NS_PER_US);
+    read_for(&clock, 2 * NS_PER_S);
+    cr_assert_lt(error_ns(&clock), 100 * NS_PER_US);
 }
 
 Test(clock_real, survives_a_counter_that_was_set_back, .timeout = 10)
@@ -76,7 +92,7 @@ Test(clock_real, survives_a_counter_that_was_set_back, .timeout = 10)
     clock.tsc_base += UINT64_C(1) << 60; /* as if the TSC had been reset since */
     uint64_t after_ns = clock_now_ns(&clock);
     cr_assert_geq(after_ns, before_ns);
-    cr_assert_lt(distance(after_ns, kernel_now_ns()), 100 * NS_PER_US);
+    cr_assert_lt(error_ns(&clock), 100 * NS_PER_US);
 }
 
 Test(clock_real, follows_the_kernel_clock_across_recalibration, .timeout = 20)
@@ -85,8 +101,8 @@ Test(clock_real, follows_the_kernel_clock_across_recalibration, .timeout = 20)
 
     clock_init_real(&clock);
     cr_log_info("source: %s", clock_source_name(&clock));
-    uint64_t last_ns = read_for(&clock, 2500 * NS_PER_MS);
-    cr_assert_lt(distance(last_ns, kernel_now_ns()), 100 * NS_PER_US);
+    read_for(&clock, 2500 * NS_PER_MS);
+    cr_assert_lt(error_ns(&clock), 100 * NS_PER_US);
     cr_assert_gt(clock_wall_ms(&clock), INT64_C(1700000000000));
 }
 
@@ -122,7 +138,8 @@ Test(clock_random, repeats_from_a_seed, .timeout = 10)
     cr_assert_eq(same_count, 0u);
 }
 
-/* The first outputs of the reference code for state {1, 2, 3, 4}, as other implementations' tests quote them. */
+/* The first outputs of the reference code for state {1, 2, 3, 4}, as other implementations' tests
+ * quote them. */
 Test(clock_random, is_xoshiro256_starstar, .timeout = 10)
 {
     static const uint64_t expected[] = {11520, 0, 1509978240, 1215971899390074240u};

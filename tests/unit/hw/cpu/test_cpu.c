@@ -69,13 +69,14 @@ Test(cpu_plan_parse, refuses_one_thread_too_many, .timeout = 10)
 {
     struct cpu_topology four = machine(4, 0);
     struct cpu_plan plan;
-    char text[8 * CPU_THREADS_MAX] = "gate";
+    char text[8 * CPU_THREADS_MAX];
+    size_t at = (size_t)snprintf(text, sizeof(text), "gate");
 
     for (uint32_t i = 1; i < CPU_THREADS_MAX; i++)
-        strcat(text, "/log");
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "/log");
     cr_assert_eq(cpu_plan_parse(text, &four, &plan, NULL), RC_OK);
     cr_assert_eq(plan.thread_count, CPU_THREADS_MAX);
-    strcat(text, "/log");
+    snprintf(text + at, sizeof(text) - at, "/log");
     cr_assert_eq(cpu_plan_parse(text, &four, &plan, NULL), RC_INVALID);
 }
 

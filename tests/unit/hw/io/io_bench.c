@@ -1,3 +1,6 @@
+/* Goal: one way to make, drive and feed a body of hw/io for all its suites.
+ * Method: every call stops the test with a message when the host fails it; nothing waits for ever.
+ */
 #include "io_bench.h"
 
 #include <arpa/inet.h>

@@ -195,7 +195,8 @@ Test(mem_trap, lets_other_threads_and_releases_pass, .timeout = 10)
     free(keep(malloc(10)));
     free(keep(realloc(calloc(3, 3), 100)));
     void *aligned = NULL;
-    cr_assert_neq(posix_memalign(&aligned, 3, 10), 0);
+    if (mem_trap_exists()) /* a sanitizer's own stops the program at this */
+        cr_assert_neq(posix_memalign(&aligned, 3, 10), 0);
     cr_assert_eq(posix_memalign(&aligned, 4096, 10), 0);
     cr_assert_eq((uintptr_t)aligned % 4096, 0u);
     free(aligned);
