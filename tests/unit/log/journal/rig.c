@@ -1,3 +1,4 @@
+/* Goal: one journal, one disk and one ring for all tests of this folder. Method: see rig.h. */
 #include "tests/unit/log/journal/rig.h"
 
 #include "tests/unit/log/format/sample.h"
