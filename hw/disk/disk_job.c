@@ -253,7 +253,7 @@ job_run(struct disk *disk, struct disk_job *job)
     case DISK_JOB_POPULATE:
         return mem_commit(job->buffer, job->bytes);
     }
-    CHECK(!"disk job of an unknown kind");
+    CHECK(false && "disk job of an unknown kind");
     return RC_INVALID;
 }
 

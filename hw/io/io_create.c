@@ -48,7 +48,7 @@ io__check_request(const struct io_request *request)
     case IO_ACCEPT:
         return;
     }
-    CHECK(!"request with an unknown operation");
+    CHECK(false && "request with an unknown operation");
 }
 
 void

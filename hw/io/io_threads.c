@@ -160,7 +160,7 @@ threads_file_run(const struct io_request *request)
         case IO_ACCEPT:
         case IO_RECV:
         case IO_SENDV:
-            CHECK(!"stream request on a worker");
+            CHECK(false && "stream request on a worker");
         }
     } while (result < 0 && errno == EINTR);
     return result < 0 ? -errno : (int32_t)result;
