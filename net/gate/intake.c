@@ -109,6 +109,7 @@ intake_take(struct gate *gate, const struct gate_connection *connection, uint32_
     block->at = at;
     block->bytes = (uint32_t)buddy_block_bytes(&gate->ingest, at);
     block->refs = 0;
+    block->lent = gate->ingest.used_bytes > limits->ingest_bytes / 2;
     return idx + limits->connections_max;
 }
 
@@ -122,6 +123,8 @@ intake_room(struct gate *gate, uint32_t idx)
     uint32_t partial = connection->end - connection->parse;
 
     DCHECK(need > partial);
+    if (partial == 0 && block->lent) /* nobody may sit idle in it (G2) */
+        return STEP_WAIT_INGEST;
     if (partial == 0 && block->refs == 1) {
         connection->parse = connection->end = 0;
         bool shrink = connection->block != idx && connection->slot_count == 0 &&
