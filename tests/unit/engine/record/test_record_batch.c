@@ -282,3 +282,33 @@ Test(record_iterator, calls_bytes_behind_the_last_record_corrupt, .timeout = 10)
     cr_assert(!record_iterator_next(&iterator, &record));
     cr_assert_eq(iterator.rc, RC_CORRUPT);
 }
+
+Test(record_iterator, calls_lengths_that_do_not_add_up_corrupt, .timeout = 10)
+{
+    /* length, attributes, time delta, offset delta, key length, value length, header count */
+    static const struct {
+        const char *what;
+        uint8_t at[12];
+        uint8_t count;
+        enum rc rc;
+    } rows[] = {
+        {"null key and value", {0x0c, 0, 0, 0, 1, 1, 0}, 7, RC_OK},
+        {"key length -2", {0x0c, 0, 0, 0, 3, 1, 0}, 7, RC_CORRUPT},
+        {"value length -2", {0x0c, 0, 0, 0, 1, 3, 0}, 7, RC_CORRUPT},
+        {"header count -1", {0x0c, 0, 0, 0, 1, 1, 1}, 7, RC_CORRUPT},
+        {"record length -1", {0x01, 0, 0, 0, 1, 1, 0}, 7, RC_CORRUPT},
+        {"a byte behind the headers", {0x0e, 0, 0, 0, 1, 1, 0, 0}, 8, RC_CORRUPT},
+        {"null header key", {0x10, 0, 0, 0, 1, 1, 2, 1, 1}, 9, RC_CORRUPT},
+        {"null header value", {0x10, 0, 0, 0, 1, 1, 2, 0, 1}, 9, RC_OK},
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct record_batch_info info = {.record_count = 1};
+        struct record_iterator iterator;
+        struct record_view record;
+        record_iterator_begin(&iterator, &info, (struct bytes){rows[i].at, rows[i].count});
+        cr_expect_eq(
+            record_iterator_next(&iterator, &record), rows[i].rc == RC_OK, "%s", rows[i].what);
+        cr_expect_eq(iterator.rc, rows[i].rc, "%s", rows[i].what);
+    }
+}

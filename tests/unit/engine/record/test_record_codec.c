@@ -70,7 +70,7 @@ make_blocks(uint32_t *ret_count)
     static struct block blocks[5];
 
     for (size_t i = 0; i < PLAIN_BYTES; i++)
-        plain[i] = (uint8_t)((size_t)"order-0123456789"[i % 16] + (i / 500) % 3);
+        plain[i] = (uint8_t)((size_t) "order-0123456789"[i % 16] + (i / 500) % 3);
     blocks[0].name = "gzip";
     blocks[0].codec = RECORD_CODEC_GZIP;
     make_gzip(&blocks[0]);

@@ -141,6 +141,9 @@ Test(kafka_error, downgrades_codes_that_old_clients_do_not_know, .timeout = 10)
     cr_assert_eq(kafka_error_from_rc(RC_FENCED, KAFKA_FETCH, 5),
                  KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER);
     cr_assert_eq(kafka_error_from_rc(RC_FENCED, KAFKA_FETCH, 6), KAFKA_ERROR_KAFKA_STORAGE_ERROR);
+    cr_assert_eq(kafka_error_from_rc(RC_AGAIN, KAFKA_FETCH, 17),
+                 KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER);
+    cr_assert_eq(kafka_error_from_rc(RC_AGAIN, KAFKA_PRODUCE, 7), KAFKA_ERROR_REQUEST_TIMED_OUT);
     cr_assert_eq(kafka_error_from_rc(RC_FENCED, KAFKA_PRODUCE, 3),
                  KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER);
     cr_assert_eq(kafka_error_for_version(KAFKA_ERROR_PRODUCER_FENCED, KAFKA_INIT_PRODUCER_ID, 3),
