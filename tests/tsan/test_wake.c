@@ -61,7 +61,6 @@ core_thread(void *unused)
     atomic_store_explicit(
         &pair.ready, 1, memory_order_release); /* pairs with the acquire in main() */
     core_run(&pair.core);
-    io_destroy(pair.io);
     return unused;
 }
 
@@ -105,6 +104,7 @@ main(void)
     }
     core_stop(&pair.core);
     pthread_join(thread, NULL);
+    io_destroy(pair.io); /* not before: core_stop() wakes through it */
     printf(
         "%llu rounds, %llu late wake-ups\n", (unsigned long long)round, (unsigned long long)late);
     printf("%d passed, %d failed\n", late == 0, late != 0);
