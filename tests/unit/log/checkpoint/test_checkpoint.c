@@ -163,6 +163,26 @@ Test(checkpoint, crash_while_writing_leaves_the_one_before, .timeout = 60)
     cr_assert_gt(torn, 0, "the crashes tore nothing: the test shows nothing");
 }
 
+/* Two generations over each other, of different sizes: what store answered RC_OK for is what a
+ * crash leaves. */
+Test(checkpoint, what_was_stored_survives_a_crash, .timeout = 60)
+{
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct disk *disk = make_disk(seed);
+        struct checkpoint_found found;
+        struct sim_rng rng;
+        uint64_t last = 1 + seed % 4;
+        for (uint64_t generation = 1; generation <= last; generation++)
+            cr_assert_eq(store(disk, generation, (uint32_t)(seed * generation % 100)), RC_OK);
+        sim_rng_seed(&rng, seed, 1);
+        disk_sim_crash(disk, &rng);
+        cr_assert_eq(load(disk, sizeof(buffer), &found), RC_OK, "seed %lu", (unsigned long)seed);
+        cr_assert(
+            found.generation == last && found.bad_count == 0, "seed %lu", (unsigned long)seed);
+        disk_fini(disk);
+    }
+}
+
 Test(checkpoint, error_at_any_step_of_writing_is_reported, .timeout = 20)
 {
     for (uint64_t skip = 0; skip < 50; skip++) {

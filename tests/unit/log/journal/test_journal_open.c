@@ -137,3 +137,28 @@ Test(journal_open, files_are_reused_when_they_fit_and_remade_when_not, .timeout 
     cr_assert_eq(count, 0);
     disk_fini(disk);
 }
+
+/* What open answered RC_OK for is on the device: names, sizes, header blocks. */
+Test(journal_open, files_that_were_opened_survive_a_crash, .timeout = 60)
+{
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct disk_sim_config config = {.seed = seed};
+        struct sim_rng rng;
+        struct disk *disk;
+        cr_assert_eq(disk_sim_create(&config, &disk), RC_OK);
+        struct opened opened = open_on(disk, 65536);
+        cr_assert_eq(opened.rc, RC_OK);
+        close_it(&opened);
+        sim_rng_seed(&rng, seed, 1);
+        disk_sim_crash(disk, &rng);
+        uint64_t writes = disk_sim_operations(disk, DISK_SIM_WRITE);
+        opened = open_on(disk, 65536);
+        cr_assert_eq(opened.rc, RC_OK);
+        close_it(&opened);
+        cr_assert_eq(disk_sim_operations(disk, DISK_SIM_WRITE),
+                     writes,
+                     "seed %lu: made again",
+                     (unsigned long)seed);
+        disk_fini(disk);
+    }
+}
