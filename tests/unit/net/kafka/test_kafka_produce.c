@@ -101,20 +101,23 @@ Test(kafka_produce_parser, refuses_counts_and_lengths_the_body_cannot_hold, .tim
         const char *what;
         uint8_t at[24];
         size_t count;
+        uint32_t events_before;
     } rows[] = {
-        {"topic count", {0, 0, 0, 9, 0, 1, 't', 0, 0, 0, 0}, 11},
-        {"null topics", {0xff, 0xff, 0xff, 0xff}, 4},
-        {"null name", {0, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 0}, 10},
-        {"name beyond the limit", {0, 0, 0, 1, 0x7f, 0xff, 'a', 'a', 'a', 'a'}, 10},
-        {"partition count", {0, 0, 0, 1, 0, 1, 't', 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0}, 19},
-        {"null partitions", {0, 0, 0, 1, 0, 1, 't', 0xff, 0xff, 0xff, 0xff}, 11},
+        {"topic count", {0, 0, 0, 9, 0, 1, 't', 0, 0, 0, 0}, 11, 0},
+        {"null topics", {0xff, 0xff, 0xff, 0xff}, 4, 0},
+        {"null name", {0, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 0}, 10, 1},
+        {"name beyond the limit", {0, 0, 0, 1, 0x7f, 0xff, 'a', 'a', 'a', 'a'}, 10, 1},
+        {"partition count", {0, 0, 0, 1, 0, 1, 't', 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0}, 19, 1},
+        {"null partitions", {0, 0, 0, 1, 0, 1, 't', 0xff, 0xff, 0xff, 0xff}, 11, 1},
         {"records behind the body",
          {0, 0, 0, 1, 0, 1, 't', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1},
-         19},
+         19,
+         2},
         {"records below null",
          {0, 0, 0, 1, 0, 1, 't', 0, 0, 0, 1, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xfe},
-         19},
-        {"end in the middle", {0, 0, 0, 1, 0, 1, 't', 0, 0, 0}, 10},
+         19,
+         2},
+        {"end in the middle", {0, 0, 0, 1, 0, 1, 't', 0, 0, 0}, 10, 1},
     };
 
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -124,6 +127,7 @@ Test(kafka_produce_parser, refuses_counts_and_lengths_the_body_cannot_hold, .tim
         memcpy(body + sizeof(head), rows[i].at, rows[i].count);
         feed(7, body, sizeof(head) + rows[i].count, 1, 1, &events);
         cr_expect_eq(events.last, KAFKA_PRODUCE_MALFORMED, "%s", rows[i].what);
+        cr_expect_eq(events.count, rows[i].events_before, "%s", rows[i].what);
     }
 }
 
