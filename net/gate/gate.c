@@ -204,18 +204,9 @@ gate_init(void *memory,
     if (rc != RC_OK)
         return rc;
     CHECK((uintptr_t)memory % GATE_ALIGN == 0);
-    memset(gate, 0, sizeof(*gate));
     gate->config = *config;
     gate->now_ns = clock_now_ns(config->clock);
     gate_lay_out(&layout, config, gate);
-    for (uint32_t i = 0; i < config->limits.connections_max; i++)
-        memset(gate__connection(gate, i), 0, sizeof(struct gate_connection));
-    for (uint32_t i = 0; i < config->limits.requests_max; i++)
-        gate__slot(gate, i)->generation = 0;
-    memset(gate->interests,
-           0,
-           (size_t)config->log_tile_count * config->limits.partitions_max *
-               sizeof(struct gate_interest));
     gate->ready = gate->send = gate->wait = empty;
     gate->issue = gate->response_wait = gate->control_wait = empty;
     gate->sweep_at_ns = NO_DEADLINE;

@@ -129,9 +129,9 @@ extern const struct tile_ops gate_tile_ops;
 /* Bytes of memory that gate_init() needs; only what is used is ever touched. */
 uint64_t gate_footprint(const struct gate_config *config);
 
-/* memory: gate_footprint() bytes, 4 KiB aligned, borrowed until gate_fini(). The first accept is
- * queued by the first poll. RC_INVALID (with cause in trail) when a limit is out of range. Runs on:
- * start-up.  Allocates: nothing.  Blocks: never. */
+/* memory: gate_footprint() bytes, 4 KiB aligned and all zero (a fresh mapping), borrowed until
+ * gate_fini(). The first accept is queued by the first poll. RC_INVALID (with cause in trail) when
+ * a limit is out of range. Runs on: start-up.  Allocates: nothing.  Blocks: never. */
 enum rc gate_init(void *memory,
                   const struct gate_config *config,
                   struct gate **ret_gate,

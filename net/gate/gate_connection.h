@@ -22,7 +22,8 @@ struct gate_block {
     uint8_t *at;
     uint32_t bytes;
     uint32_t refs; /* one of the connection while it is current, one per unanswered request */
-    bool lent;     /* out of the pool's second half: for what was asked only, never to wait for more in */
+    bool lent; /* out of the pool's second half: for what was asked only, never to wait for more in
+                */
 };
 
 enum slot_kind { SLOT_PRODUCE, SLOT_FETCH, SLOT_CONTROL, SLOT_LOCAL };

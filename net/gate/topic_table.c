@@ -151,7 +151,6 @@ table_forget(struct topic_table *table, uint32_t idx)
     table_erase(table, true, idx);
     table->partition_used -= topic->partition_count;
     topic->partition_count = 0;
-    topic->used = false;
     table->free[table->free_count++] = idx;
 }
 
@@ -162,9 +161,11 @@ table_compact(struct topic_table *table)
 
     for (uint32_t from = 0; from < table->partition_end;) {
         struct topic *lowest = NULL;
-        for (uint32_t i = 0; i < table->topics_max; i++) {
-            struct topic *topic = &table->topics[i];
-            if (topic->used && topic->partition_count > 0 && topic->partition_first >= from &&
+        for (uint32_t i = 0; i <= table->bucket_mask; i++) {
+            if (table->by_name[i] == TOPIC_NONE)
+                continue;
+            struct topic *topic = &table->topics[table->by_name[i]];
+            if (topic->partition_count > 0 && topic->partition_first >= from &&
                 (lowest == NULL || topic->partition_first < lowest->partition_first))
                 lowest = topic;
         }
@@ -214,7 +215,6 @@ table_add(struct topic_table *table, const struct topic_snapshot *snapshot)
     bytes_copy(topic->name, sizeof(topic->name), snapshot->name, snapshot->name_count);
     topic->name_count = snapshot->name_count;
     topic->name_hash = (uint32_t)hash_xxh3(snapshot->name, snapshot->name_count, table->seed);
-    topic->used = true;
     table_insert(table, false, idx);
     table_insert(table, true, idx);
     return idx;

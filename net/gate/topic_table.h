@@ -21,7 +21,6 @@ struct topic {
     uint32_t batch_bytes_max;
     uint32_t name_hash; /* low half of the seeded hash, to skip most comparisons */
     uint8_t name_count;
-    bool used;
     char name[TOPIC_NAME_MAX + 1];
 };
 

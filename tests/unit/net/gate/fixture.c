@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static struct fixture *
 fixture_of_io(struct io *io)
@@ -125,7 +126,9 @@ fixture_new(const struct fixture_options *options)
     config->limits.response_bytes = o->response_bytes == 0 ? 8 * MIB : o->response_bytes;
     uint64_t bytes = gate_footprint(config);
     diag_trail_clear(&trail);
-    cr_assert_eq(gate_init(aligned_alloc(4096, bytes), config, &fixture->gate, &trail), RC_OK);
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(memory, MAP_FAILED);
+    cr_assert_eq(gate_init(memory, config, &fixture->gate, &trail), RC_OK);
     fixture->control_reply_bytes = 8;
     fixture_topic(fixture, "t", 1, 0, 4);
     return fixture;
