@@ -92,6 +92,11 @@ Test(checkpoint_format, impossible_fields_are_refused_even_with_a_right_crc, .ti
             checkpoint_decode(&decoder, buffer, FORMAT_BLOCK_BYTES), RC_CORRUPT, "%s", bad[i].what);
     }
     (void)build(sizeof(buffer));
+    put_u64_le(buffer + 56,
+               get_u64_le(buffer + 56) + 16); /* a remainder behind the last producer */
+    reseal();
+    cr_assert_eq(checkpoint_decode(&decoder, buffer, FORMAT_BLOCK_BYTES), RC_CORRUPT);
+    (void)build(sizeof(buffer));
     put_u32_le(buffer + 8, FORMAT_VERSION + 1);
     reseal();
     cr_assert_eq(checkpoint_decode(&decoder, buffer, FORMAT_BLOCK_BYTES), RC_NEWER_FORMAT);
