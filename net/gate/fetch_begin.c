@@ -71,9 +71,8 @@ begin_topics(struct gate *gate,
         struct gate_fetch_topic *topic = &fetch->topics[i];
         uint32_t first = fetch->entry_count;
 
-        memcpy(names,
-               asked->name.at == NULL ? (const uint8_t *)"" : asked->name.at,
-               asked->name.count);
+        if (asked->name.count > 0)
+            bytes_copy(names, asked->name.count, asked->name.at, asked->name.count);
         topic->entry_first = first;
         topic->topic = (struct kafka_fetch_topic){
             .name = {.at = names, .count = asked->name.count},

@@ -204,7 +204,7 @@ slot_gather_reply(struct slot_gather *gather, struct gate_slot *slot)
     if (slot->reply_bytes <= SLOT_COPY_BYTES_MAX &&
         slot->reply_bytes <= GATE_SEND_BYTES - gather->memory_used) {
         from = gather->memory + gather->memory_used;
-        memcpy(from, slot->reply, slot->reply_bytes);
+        bytes_copy(from, GATE_SEND_BYTES - gather->memory_used, slot->reply, slot->reply_bytes);
         gather->memory_used += slot->reply_bytes;
     }
     if (connection->iovec_count > 0) {

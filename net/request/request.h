@@ -1,8 +1,9 @@
-/* Protocol-neutral requests and responses: what travels in the rings between the doors (gate, net), the control tile and
- * the log tiles. One slot is 64 bytes. Each (requester, log tile) pair has one request ring and one response ring; each
- * (gate, control) pair likewise. A request is answered by exactly one response (PRODUCE with acks=0 too), in any order; the
- * requester admits a request only while it has a response slot to spare, so response rings never overflow. MARK and TOPIC
- * responses are unsolicited: at most one MARK per (requester, armed partition) is outstanding.
+/* Protocol-neutral requests and responses: what travels in the rings between the doors (gate, net),
+ * the control tile and the log tiles. One slot is 64 bytes. Each (requester, log tile) pair has one
+ * request ring and one response ring; each (gate, control) pair likewise. A request is answered by
+ * exactly one response (PRODUCE with acks=0 too), in any order; the requester admits a request only
+ * while it has a response slot to spare, so response rings never overflow. MARK and TOPIC responses
+ * are unsolicited: at most one MARK per (requester, armed partition) is outstanding.
  *
  * Memory named by a request belongs to the answering tile until its response is popped. */
 #ifndef EAGRE_NET_REQUEST_REQUEST_H
@@ -16,7 +17,8 @@
 #define REQUESTERS_MAX 17u
 #define LOG_TILES_MAX 16u
 
-/* Where a partition lives. slot is an index into that log tile's table; incarnation is never reused, so a stale slot is noticed. */
+/* Where a partition lives. slot is an index into that log tile's table; incarnation is never
+ * reused, so a stale slot is noticed. */
 struct partition_ref {
     uint64_t incarnation; /* 0: none */
     uint32_t slot;
@@ -96,8 +98,8 @@ struct request {
             const uint8_t *frame; /* from the request header on, without the length */
             uint8_t *reply; /* the whole response from the correlation id on is written here */
             uint32_t frame_bytes;
-            uint32_t
-                reply_capacity; /* too small: RC_NO_MEMORY and response.bytes tells what is needed */
+            /* Too small: RC_NO_MEMORY, and response.bytes tells what is needed. */
+            uint32_t reply_capacity;
         } kafka;
         struct {
             const struct topic_snapshot *snapshot; /* the one given back; the same is in ctx */
@@ -109,7 +111,8 @@ _Static_assert(sizeof(struct request) == 64, "one ring slot");
 
 enum response_kind {
     RESPONSE_DONE = 1, /* answers a request */
-    RESPONSE_MARK, /* unsolicited: slot, incarnation in ctx, high_watermark, start_offset, total_bytes */
+    /* Unsolicited: slot, incarnation in ctx, high_watermark, start_offset, total_bytes. */
+    RESPONSE_MARK,
     RESPONSE_TOPIC, /* unsolicited, control to gate: a topic came, changed or went; u.topic */
 };
 
@@ -119,8 +122,9 @@ struct response {
     uint16_t rc;          /* enum rc */
     uint32_t slot;
     uint64_t ctx; /* of the request; MARK: the incarnation */
-    uint64_t
-        base_offset; /* PRODUCE: first offset; READ: offset of the first batch given; EPOCH_END: end offset; FIND: its batch */
+    /* PRODUCE: first offset; READ: offset of the first batch given; EPOCH_END: end offset; FIND:
+     * its batch. */
+    uint64_t base_offset;
     uint64_t high_watermark;
     uint64_t start_offset;
     union {
@@ -128,11 +132,12 @@ struct response {
         int64_t append_time_ms;             /* PRODUCE: -1 unless LogAppendTime */
         const struct topic_snapshot *topic; /* TOPIC: borrowed until REQUEST_TOPIC_SEEN */
     } u;
-    uint64_t
-        total_bytes; /* READ and MARK: bytes of batches below the high watermark since the partition was opened;
-                                 a probe (READ, dst_bytes 0): bytes readable from offset, an estimate, 0 only if none */
-    uint32_t
-        bytes; /* READ, FIND: bytes written to dst; with RC_NO_MEMORY: bytes needed. KAFKA: bytes of the reply */
+    /* READ and MARK: bytes of batches below the high watermark since the partition was opened. A
+     * probe (READ, dst_bytes 0): bytes readable from offset, an estimate, 0 only if none. */
+    uint64_t total_bytes;
+    /* READ, FIND: bytes written to dst; with RC_NO_MEMORY: bytes needed. KAFKA: bytes of the reply.
+     */
+    uint32_t bytes;
     int32_t leader_epoch;
 };
 _Static_assert(sizeof(struct response) == 64, "one ring slot");

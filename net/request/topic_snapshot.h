@@ -1,4 +1,5 @@
-/* What a gate must know of a topic to route its records: sent by the control tile on every change, immutable. */
+/* What a gate must know of a topic to route its records: sent by the control tile on every change,
+ * immutable. */
 #ifndef EAGRE_NET_REQUEST_TOPIC_SNAPSHOT_H
 #define EAGRE_NET_REQUEST_TOPIC_SNAPSHOT_H
 

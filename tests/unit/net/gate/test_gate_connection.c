@@ -55,10 +55,9 @@ Test(gate_connection, survives_noise, .timeout = 60)
     struct fixture *fixture = fixture_new(NULL);
     uint8_t noise[600];
 
-    srand(5);
     for (uint32_t i = 0; i < 200; i++) {
         for (size_t k = 0; k < sizeof(noise); k++)
-            noise[k] = (uint8_t)rand();
+            noise[k] = (uint8_t)clock_random(&fixture->clock);
         memcpy(noise, "\0\0\2\x30\0", 5);
         noise[5] = (uint8_t)(i % 3 == 0 ? 0 : i % 3 == 1 ? 1 : 18);
         noise[6] = 0;

@@ -250,9 +250,11 @@ Test(gate_produce, answers_in_order_whatever_order_the_log_answers_in, .timeout 
     }
     fixture_run(fixture);
     cr_assert_eq(fixture->held_count, 64u);
-    srand(11);
     while (fixture->held_count > 1) {
-        fixture_answer_held(fixture, 1 + (uint32_t)rand() % (fixture->held_count - 1), RC_OK);
+        fixture_answer_held(
+            fixture,
+            1 + (uint32_t)clock_random_below(&fixture->clock, fixture->held_count - 1),
+            RC_OK);
         fixture_run(fixture);
         cr_assert_eq(fixture_frame(fixture, stream).at, NULL, "the first one is not answered yet");
     }

@@ -3,6 +3,8 @@
  * plain array that says what must be there. */
 #include "net/gate/topic_table.h"
 
+#include "hw/clock/clock.h"
+
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +12,7 @@
 
 #define TOPICS 12u
 #define PARTITIONS 64u
+#define NUMBERS 30u
 
 static struct topic_table table;
 static struct topic_snapshot *snapshot;
@@ -79,32 +82,37 @@ Test(topic_table, replaces_a_topic_that_was_made_again, .timeout = 10)
     cr_assert_eq(topic_table_partition(&table, idx, -1), NULL);
 }
 
+/* The table and the plain array agree about every topic. */
+static void
+check_all(const uint32_t *expected, uint64_t seed, uint32_t step)
+{
+    for (uint32_t k = 0; k < NUMBERS; k++) {
+        uint32_t idx = find(k);
+        cr_assert_eq(
+            idx != TOPIC_NONE, expected[k] != 0, "seed %lu step %u topic %u", seed, step, k);
+        if (idx == TOPIC_NONE)
+            continue;
+        cr_assert_eq(topic_table_at(&table, idx)->partition_count, expected[k] - 1);
+        for (uint32_t p = 0; p < expected[k] - 1; p++)
+            cr_assert_eq(topic_table_partition(&table, idx, (int32_t)p)->incarnation,
+                         k * 1000 + p + 1);
+    }
+}
+
 Test(topic_table, stays_right_through_thousands_of_changes, .timeout = 30)
 {
-    uint32_t expected[30] = {0};
-
-    for (uint32_t seed = 1; seed <= 5; seed++) {
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        uint32_t expected[NUMBERS] = {0}; /* partitions + 1; 0: unknown */
+        struct clock clock;
         setup(seed * 77);
-        memset(expected, 0, sizeof(expected));
-        srand(seed);
-        cr_log_info("seed %u", seed);
+        clock_init_sim(&clock, seed, 0);
         for (uint32_t step = 0; step < 4000; step++) {
-            uint32_t number = (uint32_t)rand() % 30;
-            uint32_t partitions = (uint32_t)rand() % 12;
-            bool gone = rand() % 3 == 0;
+            uint32_t number = (uint32_t)clock_random_below(&clock, NUMBERS);
+            uint32_t partitions = (uint32_t)clock_random_below(&clock, 12);
+            bool gone = clock_random_below(&clock, 3) == 0;
             enum rc rc = apply(number, 0, gone ? 0 : partitions, gone);
             expected[number] = gone || rc != RC_OK ? 0 : partitions + 1;
-            for (uint32_t k = 0; k < 30; k++) {
-                uint32_t idx = find(k);
-                cr_assert_eq(
-                    idx != TOPIC_NONE, expected[k] != 0, "seed %u step %u topic %u", seed, step, k);
-                if (idx == TOPIC_NONE)
-                    continue;
-                cr_assert_eq(topic_table_at(&table, idx)->partition_count, expected[k] - 1);
-                for (uint32_t p = 0; p < expected[k] - 1; p++)
-                    cr_assert_eq(topic_table_partition(&table, idx, (int32_t)p)->incarnation,
-                                 k * 1000 + p + 1);
-            }
+            check_all(expected, seed, step);
         }
     }
 }
