@@ -1,0 +1,273 @@
+#include "engine/app/engine_internal.h"
+
+#include "engine/base/check.h"
+
+/* ---- small views ---- */
+
+uint32_t
+engine_core_count(const struct engine *engine)
+{
+    return engine->layout.core_count + 1;
+}
+
+struct core *
+engine_core(struct engine *engine, uint32_t core_idx)
+{
+    CHECK(core_idx < engine_core_count(engine));
+    return &engine->cores[core_idx];
+}
+
+const struct engine_layout *
+engine_layout(const struct engine *engine)
+{
+    return &engine->layout;
+}
+
+struct control *
+engine_control(struct engine *engine)
+{
+    return engine->control;
+}
+
+struct gate *
+engine_gate(struct engine *engine, uint32_t gate_idx)
+{
+    CHECK(gate_idx < engine->layout.gate_count);
+    return engine->gates[gate_idx];
+}
+
+struct log *
+engine_log(struct engine *engine, uint32_t log_idx)
+{
+    CHECK(log_idx < engine->layout.log_count);
+    return engine->logs[log_idx];
+}
+
+const struct broker *
+engine_broker(const struct engine *engine, uint32_t log_idx)
+{
+    CHECK(log_idx < engine->layout.log_count);
+    return &engine->brokers[log_idx];
+}
+
+struct trace *
+engine_trace(struct engine *engine, uint32_t core_idx)
+{
+    CHECK(core_idx < engine_core_count(engine));
+    return &engine->traces[core_idx];
+}
+
+const struct mem_arena *
+engine_memory(const struct engine *engine)
+{
+    return &engine->arena;
+}
+
+uint16_t
+engine_kafka_port(const struct engine *engine)
+{
+    return engine->port;
+}
+
+/* ---- create ---- */
+
+/* Numbers gates and log tiles in the order in which the layout names them. */
+static void
+engine_place(struct engine *engine)
+{
+    uint32_t gate_idx = 0;
+    uint32_t log_idx = 0;
+
+    for (uint32_t c = 0; c < engine->layout.core_count; c++) {
+        const struct engine_core_layout *core = &engine->layout.cores[c];
+        for (uint32_t t = 0; t < core->tile_count; t++) {
+            if (core->tiles[t] == ENGINE_TILE_GATE) {
+                engine->gate_core[gate_idx] = c;
+                engine->gate_tile[gate_idx++] = t;
+            } else {
+                engine->log_core[log_idx] = c;
+                engine->log_tile[log_idx++] = t;
+            }
+        }
+    }
+    CHECK(gate_idx == engine->layout.gate_count);
+    CHECK(log_idx == engine->layout.log_count);
+}
+
+static enum rc
+engine_take_link(struct engine *engine,
+                 const char *name,
+                 struct engine_link *link,
+                 struct diag_trail *trail)
+{
+    size_t request_bytes = ring_footprint(sizeof(struct request), REQUEST_RING_SLOTS);
+    size_t response_bytes = ring_footprint(sizeof(struct response), REQUEST_RING_SLOTS);
+    void *memory;
+
+    enum rc rc = mem_arena_take(
+        &engine->arena, name, request_bytes + response_bytes, &memory, trail);
+    if (rc != RC_OK)
+        return rc;
+    ring_init(&link->requests, memory, sizeof(struct request), REQUEST_RING_SLOTS);
+    ring_init(&link->responses,
+              (uint8_t *)memory + request_bytes,
+              sizeof(struct response),
+              REQUEST_RING_SLOTS);
+    return RC_OK;
+}
+
+static enum rc
+engine_take_job_rings(struct engine *engine,
+                      struct engine_job_rings *rings,
+                      struct diag_trail *trail)
+{
+    size_t bytes = ring_footprint(sizeof(struct disk_job *), ENGINE_JOB_SLOTS);
+    void *memory;
+
+    enum rc rc = mem_arena_take(&engine->arena, "disk job rings", 2 * bytes, &memory, trail);
+    if (rc != RC_OK)
+        return rc;
+    ring_init(&rings->jobs, memory, sizeof(struct disk_job *), ENGINE_JOB_SLOTS);
+    ring_init(&rings->done, (uint8_t *)memory + bytes, sizeof(struct disk_job *), ENGINE_JOB_SLOTS);
+    return RC_OK;
+}
+
+static enum rc
+engine_take_rings(struct engine *engine, struct diag_trail *trail)
+{
+    enum rc rc = RC_OK;
+
+    for (uint32_t l = 0; rc == RC_OK && l < engine->layout.log_count; l++) {
+        rc = engine_take_job_rings(engine, &engine->jobs[l], trail);
+        for (uint32_t r = 0; rc == RC_OK && r <= engine->layout.gate_count; r++)
+            rc = engine_take_link(engine, "rings to log tiles", &engine->log_links[l][r], trail);
+    }
+    for (uint32_t g = 0; rc == RC_OK && g < engine->layout.gate_count; g++)
+        rc = engine_take_link(engine, "rings to control", &engine->control_links[g + 1], trail);
+    return rc;
+}
+
+enum rc
+engine_create(const struct settings *settings,
+              const struct engine_layout *layout,
+              struct disk *disk,
+              struct tcp *tcp,
+              uint64_t memory_bytes,
+              struct engine **ret_engine,
+              struct diag_trail *trail)
+{
+    CHECK(layout->core_count < ENGINE_CORES_MAX);
+    struct engine *engine = mem_boot_alloc(sizeof(*engine));
+
+    if (engine == NULL)
+        return RC_NO_MEMORY;
+    engine->settings = settings;
+    engine->layout = *layout;
+    engine->disk = disk;
+    engine->tcp = tcp;
+    engine->memory_bytes = memory_bytes;
+    engine->listener_fd = -1;
+    engine_place(engine);
+    for (uint32_t i = 0; i < engine_core_count(engine); i++)
+        trace_init(&engine->traces[i], 0);
+
+    struct mem_arena_config arena = {.limit_bytes = memory_bytes};
+    enum rc rc = mem_arena_init(&engine->arena, &arena, trail);
+    if (rc != RC_OK)
+        goto fail;
+    rc = tcp_listen(tcp,
+                    settings->kafka.host,
+                    settings->kafka.port,
+                    &engine->listener_fd,
+                    &engine->port,
+                    trail);
+    if (rc != RC_OK) {
+        diag_trail_add(trail, "--kafka %s:%u", settings->kafka.host, settings->kafka.port);
+        goto fail;
+    }
+    rc = engine_take_rings(engine, trail);
+    if (rc != RC_OK)
+        goto fail;
+    *ret_engine = engine;
+    return RC_OK;
+
+fail:
+    engine_destroy(engine);
+    return rc;
+}
+
+void
+engine_attach(struct engine *engine, uint32_t core_idx, struct clock *clock, struct io *io)
+{
+    CHECK(core_idx < engine_core_count(engine));
+    bool is_control = core_idx == engine__control_core(engine);
+    enum core_poll_mode mode = engine->layout.poll_always && !is_control ? CORE_POLL_ALWAYS
+                                                                         : CORE_POLL_AUTO;
+
+    engine->clocks[core_idx] = clock;
+    engine->ios[core_idx] = io;
+    core_init(&engine->cores[core_idx], clock, io, mode, is_control ? 0 : engine->layout.spin_ns);
+}
+
+/* ---- life ---- */
+
+static void
+engine_stop_gates(struct engine *engine)
+{
+    for (uint32_t g = 0; g < engine->layout.gate_count; g++) {
+        gate_stop(engine->gates[g]);
+        io_wake(engine->ios[engine->gate_core[g]]);
+    }
+}
+
+static bool
+engine_gates_are_stopped(const struct engine *engine)
+{
+    for (uint32_t g = 0; g < engine->layout.gate_count; g++)
+        if (!gate_is_stopped(engine->gates[g]))
+            return false;
+    return true;
+}
+
+bool
+engine_stop_step(struct engine *engine)
+{
+    switch (engine->stage) {
+    case ENGINE_RUNNING:
+        /* Ends the accept that is under way; gates notice and close the rest. */
+        tcp_shutdown(engine->tcp, engine->listener_fd);
+        engine_stop_gates(engine);
+        engine->stage = ENGINE_GATES_STOPPING;
+        return false;
+    case ENGINE_GATES_STOPPING:
+        if (!engine_gates_are_stopped(engine))
+            return false;
+        control_stop(engine->control);
+        io_wake(engine->ios[engine__control_core(engine)]);
+        engine->stage = ENGINE_LOGS_STOPPING;
+        return false;
+    case ENGINE_LOGS_STOPPING:
+        if (control_state(engine->control) != CONTROL_STOPPED)
+            return false;
+        engine->stage = ENGINE_STOPPED;
+        return true;
+    case ENGINE_STOPPED:
+        return true;
+    }
+    return true;
+}
+
+void
+engine_destroy(struct engine *engine)
+{
+    if (engine == NULL)
+        return;
+    for (uint32_t g = 0; g < engine->layout.gate_count; g++)
+        gate_fini(engine->gates[g]);
+    for (uint32_t l = 0; l < engine->layout.log_count; l++)
+        log_fini(engine->logs[l]);
+    if (engine->listener_fd >= 0)
+        tcp_close(engine->tcp, engine->listener_fd);
+    mem_arena_fini(&engine->arena);
+    mem_boot_free(engine);
+}

@@ -1,0 +1,100 @@
+/* The engine as a whole: which tiles stand on which core, and the rings between them. The same
+ * wiring runs in production (one thread per core, real seams) and in the simulator (one thread
+ * steps every core, sim seams).
+ *
+ *   engine_create(&settings, &layout, disk, tcp) -> engine_attach(each core: its clock and io) ->
+ * engine_wire() -> engine_boot()
+ *   -> cores run (core_run, or core_step by the simulator) -> engine_stop_step() until it says true
+ * -> engine_destroy()
+ *
+ *            ┌ gate 0 ┐  request/response rings   ┌ log 0 ┐
+ *   core 0   │        │ ════════════════════════► │       │ ═══ disk jobs ═══► control
+ *            └ gate n ┘ ◄════════════════════════ └ log m ┘ ◄═════════════════
+ *                 ╚═══════════ Kafka admin requests, snapshots ═════════════════╝
+ *
+ * Core 0 .. layout.core_count - 1 are those of the layout; core layout.core_count is control's.
+ * Runs on: the starting thread, but for core_run. Allocates: one arena at create; nothing
+ * afterwards. */
+#ifndef EAGRE_ENGINE_APP_ENGINE_H
+#define EAGRE_ENGINE_APP_ENGINE_H
+
+#include "engine/base/diag.h"
+#include "engine/broker/broker.h"
+#include "engine/config/config.h"
+#include "engine/control/control.h"
+#include "engine/tile/tile.h"
+#include "engine/trace/trace.h"
+#include "hw/disk/disk.h"
+#include "hw/mem/mem.h"
+#include "hw/tcp/tcp.h"
+#include "log/append/log.h"
+#include "log/recover/recover.h"
+#include "net/gate/gate.h"
+
+#define ENGINE_CORES_MAX 33u /* 32 of the layout and control's */
+#define ENGINE_MEMORY_MIN (128 * MIB)
+
+enum engine_tile_kind { ENGINE_TILE_GATE, ENGINE_TILE_LOG };
+
+struct engine_core_layout {
+    enum engine_tile_kind tiles[CORE_TILES_MAX];
+    uint32_t tile_count; /* [1, CORE_TILES_MAX] */
+    int32_t cpu;         /* to pin to; -1: not pinned */
+};
+
+struct engine_layout {
+    struct engine_core_layout cores[ENGINE_CORES_MAX];
+    uint32_t core_count; /* [1, ENGINE_CORES_MAX) */
+    uint32_t gate_count; /* over all cores, [1, REQUESTERS_MAX - 1] */
+    uint32_t log_count;  /* over all cores, [1, LOG_TILES_MAX] */
+    uint64_t spin_ns;    /* before a core blocks; 0 when overprovisioned */
+    bool poll_always;
+};
+
+struct engine;
+
+/* Takes the memory and opens the listener. settings, disk and tcp are borrowed for the engine's
+ * life. memory_bytes is the whole budget. */
+enum rc engine_create(const struct settings *settings,
+                      const struct engine_layout *layout,
+                      struct disk *disk,
+                      struct tcp *tcp,
+                      uint64_t memory_bytes,
+                      struct engine **ret_engine,
+                      struct diag_trail *trail) MUST_USE;
+
+/* The seams of one core; both are borrowed. In production called on that core's thread. */
+void engine_attach(struct engine *engine, uint32_t core_idx, struct clock *clock, struct io *io);
+
+/* Builds every tile. All cores must be attached. */
+enum rc engine_wire(struct engine *engine, struct diag_trail *trail) MUST_USE;
+
+/* Recovery of all log tiles, before any core runs; ret_report sums them up. */
+enum rc engine_recover(struct engine *engine,
+                       struct recover_report *ret_report,
+                       struct diag_trail *trail) MUST_USE;
+
+/* One core more than the layout's: the last is control's. */
+uint32_t engine_core_count(const struct engine *engine);
+struct core *engine_core(struct engine *engine, uint32_t core_idx);
+const struct engine_layout *engine_layout(const struct engine *engine);
+
+struct control *engine_control(struct engine *engine);
+struct gate *engine_gate(struct engine *engine, uint32_t gate_idx);
+struct log *engine_log(struct engine *engine, uint32_t log_idx);
+const struct broker *engine_broker(const struct engine *engine, uint32_t log_idx);
+struct trace *engine_trace(struct engine *engine, uint32_t core_idx);
+const struct mem_arena *engine_memory(const struct engine *engine);
+/* The port that Kafka clients connect to. */
+uint16_t engine_kafka_port(const struct engine *engine);
+
+/* One step of the way out: gates stop and drain, control stops the log tiles, then true. To be
+ * called again until then (every few milliseconds, or after each simulator step). Any one thread.
+ */
+bool engine_stop_step(struct engine *engine);
+
+/* Frees everything; the cores must have ended and their io be destroyed by the caller. NULL is
+ * allowed. */
+void engine_destroy(struct engine *engine);
+
+#endif

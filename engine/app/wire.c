@@ -1,0 +1,394 @@
+/* Construction: who gets how much of the budget, and which rings join whom. */
+#include "engine/app/engine_internal.h"
+
+#include "engine/base/check.h"
+#include "engine/topic/topic_name.h"
+
+#include <stdio.h>
+
+#define ENGINE_CONTROL_CALLS 256u
+#define ENGINE_CONTROL_OPERATIONS 256u
+#define ENGINE_CONTROL_POOL_BYTES (64 * MIB)
+
+/* Shares of the budget that is left after the rings: log tiles half, gates a quarter, control what
+ * it needs. The slab ring is a power of two. */
+static uint64_t
+engine_left_bytes(const struct engine *engine)
+{
+    return engine->memory_bytes - engine->arena.taken_bytes;
+}
+
+static uint64_t
+engine_power_of_two_below(uint64_t bytes)
+{
+    return UINT64_C(1) << (63 - (uint32_t)__builtin_clzll(bytes));
+}
+
+static struct log_config
+engine_log_config(struct engine *engine, uint32_t log_idx, uint64_t share_bytes)
+{
+    const struct settings *settings = engine->settings;
+    uint32_t core_idx = engine->log_core[log_idx];
+    struct log_config config = {
+        .tile_idx = log_idx,
+        .io_tile = engine->log_tile[log_idx],
+        .io = engine->ios[core_idx],
+        .clock = engine->clocks[core_idx],
+        .disk = engine->disk,
+        .jobs = &engine->jobs[log_idx].jobs,
+        .jobs_waker = &engine->cores[engine__control_core(engine)].waker,
+        .jobs_done = &engine->jobs[log_idx].done,
+        .slab_ring_bytes = engine_power_of_two_below(share_bytes / 2),
+        .cold_bytes = settings->memory_cold_bytes != 0 ? settings->memory_cold_bytes
+                                                       : share_bytes / 16,
+        .journal_file_bytes = settings->journal_file_bytes,
+        .partitions_max = (uint32_t)settings->partitions_max,
+        .producers_max = (uint32_t)settings->producers_max,
+        .open_files_max = (uint32_t)settings->files_max,
+    };
+
+    bytes_copy(config.node_uuid,
+               sizeof(config.node_uuid),
+               engine->meta.node_uuid,
+               sizeof(engine->meta.node_uuid));
+    /* The tables that hang on the slab ring may make it one step too large for a small budget. */
+    while (log_footprint(&config) > share_bytes && config.slab_ring_bytes > 4 * MIB)
+        config.slab_ring_bytes /= 2;
+    return config;
+}
+
+static enum rc
+engine_wire_log(struct engine *engine,
+                uint32_t log_idx,
+                uint64_t share_bytes,
+                struct diag_trail *trail)
+{
+    struct log_config config = engine_log_config(engine, log_idx, share_bytes);
+    struct broker_link links[REQUESTERS_MAX];
+    char name[32];
+    void *memory;
+
+    snprintf(name, sizeof(name), "log tile %u", log_idx);
+    enum rc rc = mem_arena_take(&engine->arena, name, log_footprint(&config), &memory, trail);
+    if (rc != RC_OK)
+        return rc;
+    rc = log_init(memory, &config, &engine->logs[log_idx], trail);
+    if (rc != RC_OK)
+        return rc;
+    for (uint32_t r = 0; r <= engine->layout.gate_count; r++) {
+        uint32_t core_idx = r == REQUESTER_CONTROL ? engine__control_core(engine)
+                                                   : engine->gate_core[r - 1];
+        links[r] = (struct broker_link){
+            .request = &engine->log_links[log_idx][r].requests,
+            .response = &engine->log_links[log_idx][r].responses,
+            .waker = &engine->cores[core_idx].waker,
+        };
+    }
+    broker_init(&engine->brokers[log_idx],
+                engine->logs[log_idx],
+                engine->clocks[engine->log_core[log_idx]],
+                links,
+                engine->layout.gate_count + 1);
+    return RC_OK;
+}
+
+static void
+engine_gate_limits(const struct engine *engine, struct gate_limits *limits, uint64_t share_bytes)
+{
+    const struct settings *settings = engine->settings;
+
+    gate_limits_default(limits, share_bytes);
+    limits->connections_max = (uint32_t)settings->connections_max;
+    limits->connection_requests_max = (uint32_t)settings->connection_requests_max;
+    limits->request_bytes_max = (uint32_t)settings->connection_request_bytes_max;
+    limits->fetch_bytes_max = (uint32_t)settings->fetch_bytes_max;
+    limits->topics_max = (uint32_t)settings->topics_max;
+    limits->partitions_max = (uint32_t)settings->partitions_max;
+    limits->idle_ns = (uint64_t)settings->connection_idle_ms * NS_PER_MS;
+    limits->progress_ns = (uint64_t)settings->connection_progress_ms * NS_PER_MS;
+    if (settings->memory_ingest_bytes != 0)
+        limits->ingest_bytes = round_up(settings->memory_ingest_bytes, 4096);
+    if (settings->memory_response_bytes != 0)
+        limits->response_bytes = round_up(settings->memory_response_bytes, 4096);
+}
+
+static enum rc
+engine_wire_gate(struct engine *engine,
+                 uint32_t gate_idx,
+                 uint64_t share_bytes,
+                 struct diag_trail *trail)
+{
+    uint32_t core_idx = engine->gate_core[gate_idx];
+    struct engine_link *control = &engine->control_links[gate_idx + 1];
+    struct gate_config config = {
+        .gate_idx = gate_idx,
+        .io_tile = engine->gate_tile[gate_idx],
+        .io = engine->ios[core_idx],
+        .tcp = engine->tcp,
+        .clock = engine->clocks[core_idx],
+        .listener_fd = engine->listener_fd,
+        .log_tile_count = engine->layout.log_count,
+        .control = {.requests = &control->requests,
+                    .responses = &control->responses,
+                    .waker = &engine->cores[engine__control_core(engine)].waker},
+    };
+    char name[32];
+    void *memory;
+
+    engine_gate_limits(engine, &config.limits, share_bytes);
+    for (uint32_t l = 0; l < engine->layout.log_count; l++) {
+        struct engine_link *link = &engine->log_links[l][gate_idx + 1];
+        config.logs[l] = (struct gate_link_config){
+            .requests = &link->requests,
+            .responses = &link->responses,
+            .waker = &engine->cores[engine->log_core[l]].waker,
+        };
+    }
+    snprintf(name, sizeof(name), "gate %u", gate_idx);
+    enum rc rc = mem_arena_take(&engine->arena, name, gate_footprint(&config), &memory, trail);
+    if (rc != RC_OK)
+        return rc;
+    return gate_init(memory, &config, &engine->gates[gate_idx], trail);
+}
+
+/* What the broker's settings say about topics that have no value of their own. A setting that
+ * stands at its preset is left out, so that DescribeConfigs names the true source. */
+static enum rc
+engine_topic_defaults(struct engine *engine, struct diag_trail *trail)
+{
+    static const char *const keys[] = {
+        "retention.ms", "retention.bytes", "segment.bytes", "segment.ms", "max.message.bytes"};
+    const struct settings *settings = engine->settings;
+    const int64_t values[] = {
+        settings->retention_ms,
+        settings->retention_bytes,
+        (int64_t)settings->segment_bytes,
+        settings->segment_ms,
+        (int64_t)settings->max_message_bytes,
+    };
+    const struct topic_config none = {0};
+    enum rc rc = RC_OK;
+
+    for (uint32_t i = 0; rc == RC_OK && i < ARRAY_COUNT(keys); i++) {
+        struct bytes key = {(const uint8_t *)keys[i], strlen(keys[i])};
+        enum topic_config_key known = topic_config_find(key);
+        char text[TOPIC_CONFIG_TEXT_MAX];
+        if (known == TOPIC_CONFIG_COUNT || topic_config_number(&none, NULL, known) == values[i])
+            continue;
+        int count = snprintf(text, sizeof(text), "%lld", (long long)values[i]);
+        rc = topic_config_set(&engine->topic_defaults,
+                              key,
+                              (struct bytes){(const uint8_t *)text, (size_t)count},
+                              trail);
+    }
+    return rc;
+}
+
+/* The settings as DescribeConfigs shows them for the broker. */
+static void
+engine_broker_configs(struct engine *engine, struct control_config *config)
+{
+    struct settings presets;
+
+    config_defaults(&presets);
+    for (uint32_t i = 0; i < config_count() && i < CONTROL_BROKER_CONFIGS_MAX; i++) {
+        const struct setting *setting = config_at(i);
+        struct control_broker_config *row = &config->configs[config->config_count++];
+        char preset[sizeof(row->value)];
+        config_value(engine->settings, setting, row->value, sizeof(row->value));
+        config_value(&presets, setting, preset, sizeof(preset));
+        row->key = setting->name;
+        row->sentence = setting->about;
+        row->is_default = strcmp(preset, row->value) == 0;
+        row->type = setting->type == SETTING_U64 || setting->type == SETTING_MS
+                        ? TOPIC_CONFIG_TYPE_LONG
+                        : TOPIC_CONFIG_TYPE_STRING;
+    }
+}
+
+static void
+engine_control_links(struct engine *engine, struct control_config *config)
+{
+    for (uint32_t g = 0; g < engine->layout.gate_count; g++)
+        config->gates[g] = (struct control_gate_link){
+            .requests = &engine->control_links[g + 1].requests,
+            .responses = &engine->control_links[g + 1].responses,
+            .waker = &engine->cores[engine->gate_core[g]].waker,
+        };
+    for (uint32_t l = 0; l < engine->layout.log_count; l++)
+        config->logs[l] = (struct control_log_link){
+            .requests = &engine->log_links[l][REQUESTER_CONTROL].requests,
+            .responses = &engine->log_links[l][REQUESTER_CONTROL].responses,
+            .jobs = &engine->jobs[l].jobs,
+            .jobs_done = &engine->jobs[l].done,
+            .waker = &engine->cores[engine->log_core[l]].waker,
+        };
+}
+
+/* host:port that clients are told: --advertise, else the listener's own. */
+static void
+engine_advertise(const struct engine *engine, struct control_config *config)
+{
+    const struct settings *settings = engine->settings;
+    bool given = settings->advertise.host[0] != '\0';
+    const char *host = given ? settings->advertise.host : settings->kafka.host;
+
+    snprintf(config->host, sizeof(config->host), "%s", host);
+    config->port = given ? settings->advertise.port : engine->port;
+}
+
+static enum rc
+engine_wire_control(struct engine *engine, struct diag_trail *trail)
+{
+    const struct settings *settings = engine->settings;
+    uint32_t core_idx = engine__control_core(engine);
+    struct control_config *config = mem_boot_alloc(sizeof(*config));
+    void *memory;
+
+    if (config == NULL)
+        return RC_NO_MEMORY;
+    enum rc rc = engine_topic_defaults(engine, trail);
+    if (rc != RC_OK)
+        goto done;
+    config->clock = engine->clocks[core_idx];
+    config->disk = engine->disk;
+    config->gate_count = engine->layout.gate_count;
+    config->log_tile_count = engine->layout.log_count;
+    config->limits = (struct control_limits){
+        .topics_max = (uint32_t)settings->topics_max,
+        .partitions_max = (uint32_t)settings->partitions_max * engine->layout.log_count,
+        .topic_partitions_max = (uint32_t)settings->topic_partitions_max,
+        .calls_max = ENGINE_CONTROL_CALLS,
+        .operations_max = ENGINE_CONTROL_OPERATIONS,
+        .pool_bytes = ENGINE_CONTROL_POOL_BYTES,
+    };
+    config->broker = engine->topic_defaults;
+    config->node_id = (int32_t)settings->broker_id;
+    config->producer_block = (uint32_t)settings->producer_id_block;
+    config->auto_create = settings->topic_auto_create;
+    config->default_partitions = (uint32_t)settings->topic_partitions_default;
+    engine_advertise(engine, config);
+    engine_control_links(engine, config);
+    engine_broker_configs(engine, config);
+    rc = mem_arena_take(&engine->arena, "control", control_footprint(config), &memory, trail);
+    if (rc == RC_OK)
+        rc = control_init(memory, config, &engine->control, trail);
+done:
+    mem_boot_free(config);
+    return rc;
+}
+
+static void
+engine_add_tiles(struct engine *engine)
+{
+    static const char *const gate_names[] = {"gate0",
+                                             "gate1",
+                                             "gate2",
+                                             "gate3",
+                                             "gate4",
+                                             "gate5",
+                                             "gate6",
+                                             "gate7",
+                                             "gate8",
+                                             "gate9",
+                                             "gate10",
+                                             "gate11",
+                                             "gate12",
+                                             "gate13",
+                                             "gate14",
+                                             "gate15"};
+    static const char *const log_names[] = {"log0",
+                                            "log1",
+                                            "log2",
+                                            "log3",
+                                            "log4",
+                                            "log5",
+                                            "log6",
+                                            "log7",
+                                            "log8",
+                                            "log9",
+                                            "log10",
+                                            "log11",
+                                            "log12",
+                                            "log13",
+                                            "log14",
+                                            "log15"};
+    uint32_t gate_idx = 0;
+    uint32_t log_idx = 0;
+
+    for (uint32_t c = 0; c < engine->layout.core_count; c++) {
+        const struct engine_core_layout *layout = &engine->layout.cores[c];
+        for (uint32_t t = 0; t < layout->tile_count; t++) {
+            bool is_gate = layout->tiles[t] == ENGINE_TILE_GATE;
+            uint32_t idx = is_gate ? core_add(&engine->cores[c],
+                                              gate_names[gate_idx],
+                                              &gate_tile_ops,
+                                              engine->gates[gate_idx])
+                                   : core_add(&engine->cores[c],
+                                              log_names[log_idx],
+                                              &broker_tile_ops,
+                                              &engine->brokers[log_idx]);
+            CHECK(idx == t); /* io tags were made with this index */
+            gate_idx += is_gate ? 1 : 0;
+            log_idx += is_gate ? 0 : 1;
+        }
+    }
+    core_add(&engine->cores[engine__control_core(engine)],
+             "control",
+             &control_tile_ops,
+             engine->control);
+}
+
+enum rc
+engine_wire(struct engine *engine, struct diag_trail *trail)
+{
+    uint64_t left = engine_left_bytes(engine);
+    uint64_t log_share = left / 2 / engine->layout.log_count;
+    uint64_t gate_share = left / 4 / engine->layout.gate_count;
+    enum rc rc = RC_OK;
+
+    for (uint32_t i = 0; i < engine_core_count(engine); i++)
+        CHECK(engine->ios[i] != NULL);
+    rc = node_open(engine->disk,
+                   engine->clocks[engine__control_core(engine)],
+                   engine->settings,
+                   &engine->meta,
+                   trail);
+    for (uint32_t l = 0; rc == RC_OK && l < engine->layout.log_count; l++)
+        rc = engine_wire_log(engine, l, log_share, trail);
+    for (uint32_t g = 0; rc == RC_OK && g < engine->layout.gate_count; g++)
+        rc = engine_wire_gate(engine, g, gate_share, trail);
+    if (rc == RC_OK)
+        rc = engine_wire_control(engine, trail);
+    if (rc == RC_OK)
+        engine_add_tiles(engine);
+    return rc;
+}
+
+/* ---- before the first poll ---- */
+
+static uint32_t
+engine_owner(void *ctx, const uint8_t *topic_id, uint32_t partition)
+{
+    const struct engine *engine = ctx;
+
+    static const uint8_t metadata_id[16] = {0};
+
+    /* The metadata log has no topic of its own and lives on tile 0. */
+    if (memcmp(topic_id, metadata_id, sizeof(metadata_id)) == 0)
+        return 0;
+    return topic_partition_tile(topic_id, partition, engine->layout.log_count);
+}
+
+enum rc
+engine_recover(struct engine *engine, struct recover_report *ret_report, struct diag_trail *trail)
+{
+    struct recover_plan plan = {
+        .logs = engine->logs,
+        .log_count = engine->layout.log_count,
+        .owner = engine_owner,
+        .ctx = engine,
+    };
+
+    return recover_run_all(&plan, ret_report, trail);
+}
