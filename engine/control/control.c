@@ -98,11 +98,11 @@ check_limits(const struct control_config *config, struct diag_trail *trail)
              config->default_partitions > limits->topic_partitions_max)
         bad = "topic.partitions_default";
     else if (limits->calls_max == 0 || limits->calls_max > 4096)
-        bad = "control.calls_max";
+        bad = "calls_max of control";
     else if (limits->operations_max < 2 || limits->operations_max > 4096)
-        bad = "control.operations_max";
+        bad = "operations_max of control";
     else if (limits->pool_bytes < POOL_BYTES_MIN || limits->pool_bytes % BUDDY_BLOCK_MIN != 0)
-        bad = "control.pool_bytes";
+        bad = "pool_bytes of control";
     else if (config->producer_block == 0)
         bad = "producer.id_block";
     if (bad == NULL)

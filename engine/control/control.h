@@ -23,6 +23,8 @@
 #define EAGRE_ENGINE_CONTROL_CONTROL_H
 
 #include "engine/base/diag.h"
+#include "engine/config/config.h"
+#include "engine/metrics/metrics.h"
 #include "engine/ring/ring.h"
 #include "engine/tile/tile.h"
 #include "engine/topic/topic_config.h"
@@ -30,9 +32,13 @@
 #include "hw/disk/disk.h"
 #include "net/request/request.h"
 
+/* Usual values of limits that are no settings. */
+#define CONTROL_CALLS 256u
+#define CONTROL_OPERATIONS 128u
+#define CONTROL_POOL_BYTES (32 * MIB)
 #define CONTROL_HOST_MAX 256u
 #define CONTROL_BROKER_CONFIGS_MAX 32u
-#define CONTROL_VALUE_MAX 272u
+#define CONTROL_VALUE_MAX 288u
 
 /* A gate's two rings, seen from here. */
 struct control_gate_link {
@@ -55,10 +61,10 @@ struct control_limits {
     uint32_t topics_max;           /* [topics_max] */
     uint32_t partitions_max;       /* [partitions_max] times log tiles: of all topics together */
     uint32_t topic_partitions_max; /* [topic.partitions_max] of one topic */
-    uint32_t calls_max;            /* [control.calls_max] requests under way, 1 .. 4096 */
-    uint32_t operations_max;       /* [control.operations_max] topics being changed, 2 .. 4096 */
+    uint32_t calls_max;            /* requests under way, 1 .. 4096; CONTROL_CALLS */
+    uint32_t operations_max;       /* topics being changed, 2 .. 4096; CONTROL_OPERATIONS */
     uint64_t
-        pool_bytes; /* [control.pool_bytes] requests and snapshots, multiple of 4 KiB, >= 16 MiB */
+        pool_bytes; /* requests and snapshots, multiple of 4 KiB, >= 16 MiB; CONTROL_POOL_BYTES */
 };
 
 /* One line of DescribeConfigs for this broker. */
@@ -71,9 +77,10 @@ struct control_broker_config {
 };
 
 struct control_config {
-    struct clock *clock; /* of this core */
-    struct disk *disk;   /* for disk jobs */
-    uint32_t gate_count; /* [0, REQUESTERS_MAX - 1] */
+    struct clock *clock;          /* of this core */
+    struct disk *disk;            /* for disk jobs */
+    struct metrics_tile *metrics; /* of this tile; NULL: none (tests) */
+    uint32_t gate_count;          /* [0, REQUESTERS_MAX - 1] */
     struct control_gate_link gates[REQUESTERS_MAX - 1];
     uint32_t log_tile_count; /* [1, LOG_TILES_MAX] */
     struct control_log_link logs[LOG_TILES_MAX];
@@ -121,6 +128,14 @@ struct control_gauges {
     _Atomic uint64_t operations;
     _Atomic uint64_t pool_used_bytes;
 };
+
+/* Takes from the settings what control needs: limits, defaults of topics, addresses, the lines of
+ * DescribeConfigs. Rings, clock, disk, gates and log tiles are the caller's to fill in;
+ * log_tile_count must be set before. kafka_port: the port listened on, which is advertised when
+ * nothing else is said. Runs on: start-up.  Allocates: nothing.  Blocks: never. */
+void control_config_take(struct control_config *config,
+                         const struct settings *settings,
+                         uint16_t kafka_port);
 
 struct control;
 

@@ -9,10 +9,17 @@ run_job(struct control *control, struct disk_job *job)
     uint64_t begin_ns = clock_now_ns(control->config.clock);
 
     disk_job_run(control->config.disk, job);
+    uint64_t spent_ns = clock_now_ns(control->config.clock) - begin_ns;
     control__count(&control->counters.disk_jobs, 1);
-    control__count(&control->counters.disk_job_ns, clock_now_ns(control->config.clock) - begin_ns);
+    control__count(&control->counters.disk_job_ns, spent_ns);
     if (job->result != RC_OK)
         control__count(&control->counters.disk_jobs_failed, 1);
+    if (control->config.metrics == NULL)
+        return;
+    metrics_add(control->config.metrics, METRIC_DISK_JOBS, 1);
+    metrics_record(control->config.metrics, METRIC_DISK_JOB_LATENCY, spent_ns);
+    if (job->result != RC_OK)
+        metrics_add(control->config.metrics, METRIC_DISK_JOBS_FAILED, 1);
 }
 
 void

@@ -155,3 +155,29 @@ Test(describe_configs, describes_this_broker, .timeout = 20)
     cr_assert(entry->read_only);
     fixture_free(fixture);
 }
+
+Test(control_config, takes_only_what_differs_from_the_defaults_as_overrides, .timeout = 20)
+{
+    struct settings settings;
+    static struct control_config config = {.log_tile_count = 2};
+
+    config_defaults(&settings);
+    control_config_take(&config, &settings, 9192);
+    cr_assert_eq(config.broker.set, 0u);
+    cr_assert_eq(config.port, 9192);
+    cr_assert_str_eq(config.host, "127.0.0.1");
+    cr_assert_eq(config.limits.partitions_max, 2 * settings.partitions_max);
+    cr_assert_lt(config.config_count, CONTROL_BROKER_CONFIGS_MAX);
+    settings.retention_ms = 5;
+    settings.segment_bytes = 2 * GIB;
+    strcpy(settings.advertise.host, "outside.example");
+    settings.advertise.port = 19092;
+    control_config_take(&config, &settings, 9192);
+    cr_assert_eq(topic_config_number(NULL, &config.broker, TOPIC_CONFIG_RETENTION_MS), 5);
+    cr_assert_eq(topic_config_number(NULL, &config.broker, TOPIC_CONFIG_SEGMENT_BYTES), INT32_MAX);
+    cr_assert_eq(__builtin_popcountll(config.broker.set), 2);
+    cr_assert_str_eq(config.host, "outside.example");
+    cr_assert_eq(config.port, 19092);
+    for (uint32_t i = 0; i < config.config_count; i++)
+        cr_assert_gt(strlen(config.configs[i].value), 0u, "%s", config.configs[i].key);
+}
