@@ -49,16 +49,12 @@ note(struct events *events, enum kafka_produce_event kind, const struct kafka_pr
     events->at[events->count++] = event;
 }
 
-/* Feeds body[0, count), giving the parser first up to `first` bytes, then `step_bytes` more each
+/* Feeds the body, giving the parser first up to `first` bytes, then `step_bytes` more each
  * time it asks. Each call sees memory of exactly the size it is told. */
 static void
-feed(int16_t version,
-     const uint8_t *body,
-     size_t count,
-     size_t first,
-     size_t step_bytes,
-     struct events *ret)
+feed(int16_t version, struct bytes body, size_t first, size_t step_bytes, struct events *ret)
 {
+    size_t count = body.count;
     struct kafka_produce_parser parser;
     size_t seen = first < count ? first : count;
     size_t at = 0;
@@ -68,7 +64,7 @@ feed(int16_t version,
     for (;;) {
         struct kafka_produce_step step;
         size_t available = seen > at ? seen - at : 0;
-        uint8_t *bytes = golden_copy(body + at, available);
+        uint8_t *bytes = golden_copy(body.at + at, available);
         ret->last = kafka_produce_parser_next(&parser, bytes, available, &step);
         cr_assert_leq(step.consumed_bytes, available);
         at += step.consumed_bytes;
@@ -125,7 +121,7 @@ Test(kafka_produce_parser, refuses_counts_and_lengths_the_body_cannot_hold, .tim
         struct events events;
         memcpy(body, head, sizeof(head));
         memcpy(body + sizeof(head), rows[i].at, rows[i].count);
-        feed(7, body, sizeof(head) + rows[i].count, 1, 1, &events);
+        feed(7, (struct bytes){body, sizeof(head) + rows[i].count}, 1, 1, &events);
         cr_expect_eq(events.last, KAFKA_PRODUCE_MALFORMED, "%s", rows[i].what);
         cr_expect_eq(events.count, rows[i].events_before, "%s", rows[i].what);
     }
@@ -215,11 +211,11 @@ Test(kafka_produce_parser, gives_the_same_events_however_the_bytes_arrive, .time
         size_t count = frame->count - begin;
         events_of_table(frame, &want);
         for (size_t cut = 0; cut <= count; cut++) {
-            feed(frame->version, frame->at + begin, count, cut, count, &got);
+            feed(frame->version, (struct bytes){frame->at + begin, count}, cut, count, &got);
             expect_same(frame, &want, &got);
             cr_assert_eq(got.taken_bytes, count);
         }
-        feed(frame->version, frame->at + begin, count, 0, 1, &got);
+        feed(frame->version, (struct bytes){frame->at + begin, count}, 0, 1, &got);
         expect_same(frame, &want, &got);
         produce_count++;
     }
@@ -231,7 +227,7 @@ Test(kafka_produce_parser, gives_bytes_behind_the_request_to_be_skipped, .timeou
     static const uint8_t body[] = {0xff, 0xff, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3};
     struct events events;
 
-    feed(7, body, sizeof(body), 0, 1, &events);
+    feed(7, (struct bytes){body, sizeof(body)}, 0, 1, &events);
     cr_assert_eq(events.last, KAFKA_PRODUCE_END);
     cr_assert_eq(events.taken_bytes, sizeof(body));
 }
@@ -257,7 +253,8 @@ Test(kafka_produce_parser, never_leaves_the_body_on_seeded_flips, .timeout = 120
                 state = state * 1664525u + 1013904223u;
                 body[(state >> 8) % min_u64(count, 60)] ^= (uint8_t)(1u << (state >> 29));
             }
-            feed(frame->version, body, count, round % count, 1 + round % 9, &events);
+            feed(
+                frame->version, (struct bytes){body, count}, round % count, 1 + round % 9, &events);
             cr_assert_leq(events.taken_bytes, count);
             refused += events.last == KAFKA_PRODUCE_MALFORMED;
             free(body);
