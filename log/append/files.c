@@ -232,6 +232,22 @@ files_close(struct log *log, uint32_t segment_idx)
 }
 
 void
+files_close_oldest_now(struct log *log)
+{
+    for (uint32_t at = log->file_oldest; at != LOG_NONE; at = log->files[at].newer) {
+        struct log_file *file = &log->files[at];
+        if (file->state != FILE_OPEN || file->users > 0)
+            continue;
+        disk_close(log->config.disk, file->fd);
+        if (file->segment != SEGMENT_NONE)
+            log->segments.segments[file->segment].file = SEGMENT_NONE;
+        files_list_remove(log, at);
+        files_give(log, at);
+        return;
+    }
+}
+
+void
 files_job_done(struct log *log, struct log_job *job)
 {
     struct log_file *file = &log->files[job->aux];

@@ -244,22 +244,18 @@ producers_forget(struct producers *producers, uint64_t incarnation)
 }
 
 void
-producers_cut(struct producers *producers, uint64_t incarnation, uint64_t offset)
+producers_cut(struct producers *producers, uint32_t producer_idx, uint64_t offset)
 {
-    for (uint32_t at = producers->oldest; at != PRODUCER_NONE;) {
-        struct producer *producer = &producers->table[at];
-        uint32_t newer = producer->newer;
-        uint32_t gone = 0;
-        while (producer->incarnation == incarnation && gone < producer->batch_count &&
-               producer->batches[gone].base_offset >= offset)
-            gone++;
-        if (gone > 0) {
-            for (uint32_t i = gone; i < producer->batch_count; i++)
-                producer->batches[i - gone] = producer->batches[i];
-            producer->batch_count = (uint16_t)(producer->batch_count - gone);
-        }
-        if (gone > 0 && producer->batch_count == 0)
-            producers_remove(producers, at);
-        at = newer;
-    }
+    struct producer *producer = &producers->table[producer_idx];
+    uint32_t gone = 0;
+
+    while (gone < producer->batch_count && producer->batches[gone].base_offset >= offset)
+        gone++;
+    if (gone == 0)
+        return;
+    for (uint32_t i = gone; i < producer->batch_count; i++)
+        producer->batches[i - gone] = producer->batches[i];
+    producer->batch_count = (uint16_t)(producer->batch_count - gone);
+    if (producer->batch_count == 0)
+        producers_remove(producers, producer_idx);
 }

@@ -86,7 +86,7 @@ uint32_t
 producers_find(const struct producers *producers, uint64_t incarnation, uint64_t producer_id);
 /* Forgets every state of a partition. */
 void producers_forget(struct producers *producers, uint64_t incarnation);
-/* Forgets batches at or above offset of a partition: they did not survive. */
-void producers_cut(struct producers *producers, uint64_t incarnation, uint64_t offset);
+/* Forgets batches at or above offset of one state (offset 0: all of it): they did not survive. */
+void producers_cut(struct producers *producers, uint32_t producer, uint64_t offset);
 
 #endif

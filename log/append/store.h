@@ -106,7 +106,7 @@ struct partition {
     bool is_forced;   /* flush what is durable, however little */
     bool is_marked;   /* in the queue of marks */
     bool is_dirty;    /* written since the last sync */
-    bool is_replayed; /* came from recovery */
+    uint16_t source_tile; /* whose checkpoint or journal it was recovered from */
     uint32_t armed;   /* requesters waiting for a mark, one bit each */
     int32_t leader_epoch;
     uint32_t next_flush; /* queues through slots */
@@ -479,6 +479,8 @@ void files_assign(struct log *log, uint32_t file, uint32_t segment);
 bool files_discard(struct log *log, uint32_t file);
 /* Closes the file of a segment that is not needed any more; users must be 0. */
 bool files_close(struct log *log, uint32_t segment);
+/* Start only: closes the longest unused file at once. */
+void files_close_oldest_now(struct log *log);
 /* A handle that a new file may be adopted into; evicts the longest unused. */
 bool files_have_room(struct log *log);
 void files_job_done(struct log *log, struct log_job *job);

@@ -1,0 +1,52 @@
+/* Shared by the files of log/recover only. */
+#ifndef EAGRE_LOG_RECOVER_RECOVER_INNER_H
+#define EAGRE_LOG_RECOVER_RECOVER_INNER_H
+
+#include "hw/mem/mem.h"
+#include "log/append/store.h"
+#include "log/recover/recover.h"
+
+/* A tile whose files were found. */
+struct recover_tile {
+    bool has_checkpoint;
+    bool has_journal;
+    bool is_clean;
+    uint64_t epoch;
+    uint64_t replay_from;
+    uint64_t next_group;
+    uint64_t next_generation;
+};
+
+struct recover {
+    const struct recover_plan *plan;
+    struct recover_report report;
+    struct diag_trail *trail;
+    struct disk *disk;
+    struct mem_arena arena;
+    struct recover_tile tiles[RECOVER_TILES_MAX];
+    uint8_t *checkpoint; /* [checkpoint_bytes] */
+    uint64_t checkpoint_bytes;
+    uint8_t *scan; /* [JOURNAL_SCAN_BYTES] */
+    uint8_t *manifest; /* [manifest_bytes] */
+    uint64_t manifest_bytes;
+    struct disk_entry *entries; /* [entry_capacity] */
+    uint32_t entry_capacity;
+    bool has_moved; /* a partition has another owner than before */
+    bool has_written;
+};
+
+/* The partition and its log, or NULL. */
+struct partition *
+recover__find(const struct recover *recover, uint64_t incarnation, struct log **ret_log);
+/* Halts a partition and says so. */
+void recover__halt(struct recover *recover, struct partition *partition, const char *why, uint64_t position);
+/* recover_files.c: manifest, directory listing and active segment of every recovered partition. */
+enum rc recover__attach(struct recover *recover, struct log *log, struct partition *partition);
+/* Removes directories of no partition (R15). */
+enum rc recover__remove_unknown(struct recover *recover);
+/* recover_replay.c */
+enum rc recover__replay(struct recover *recover, uint32_t tile_idx);
+/* Writes everything that stands in the rings into segments. */
+enum rc recover__flush(struct recover *recover, struct log *log);
+
+#endif
