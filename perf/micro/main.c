@@ -62,7 +62,13 @@ main(int argc, char **argv)
         else
             only = argv[i];
     }
-    printf("%-58s %10s %-9s %-34s %10s  %7s\n", "what", "figure", "unit", "limit of the same run", "figure", "ratio");
+    printf("%-58s %10s %-9s %-34s %10s  %7s\n",
+           "what",
+           "figure",
+           "unit",
+           "limit of the same run",
+           "figure",
+           "ratio");
     if (only == NULL || strcmp(only, "ring") == 0)
         micro_ring();
     if (only == NULL || strcmp(only, "hash") == 0)
