@@ -91,6 +91,7 @@ struct disk *disk_sim_clone(struct disk *disk, const struct disk_sim_config *con
 struct io_sim_device *disk_sim_device(struct disk *disk);
 
 void disk_sim_set_faults(struct disk *disk, const struct disk_sim_faults *faults);
+const struct disk_sim_faults *disk_sim_get_faults(struct disk *disk);
 /* No random faults, no plans, no limits; latency stays. Stuck requests need io_sim_heal() too. */
 void disk_sim_heal(struct disk *disk);
 /* Counting starts now. Returns the plan's number. */
@@ -120,7 +121,9 @@ uint32_t disk_sim_open_descriptors(struct disk *disk);
 
 /* Records every event from now on, beginning with a copy of the disk as it is. */
 void disk_sim_trace_start(struct disk *disk);
-/* Events recorded so far. */
+/* Forgets the trace. */
+void disk_sim_trace_stop(struct disk *disk);
+/* Events recorded so far; 0 when none are being recorded. */
 uint64_t disk_sim_trace_count(struct disk *disk);
 
 #endif

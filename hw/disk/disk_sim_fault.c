@@ -107,6 +107,12 @@ disk_sim_set_faults(struct disk *disk, const struct disk_sim_faults *faults)
     disk_sim_of(disk)->faults = *faults;
 }
 
+const struct disk_sim_faults *
+disk_sim_get_faults(struct disk *disk)
+{
+    return &disk_sim_of(disk)->faults;
+}
+
 void
 disk_sim_heal(struct disk *disk)
 {

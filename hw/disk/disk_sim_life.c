@@ -167,6 +167,12 @@ disk_sim_trace_start(struct disk *disk)
     sim->record.on = true;
 }
 
+void
+disk_sim_trace_stop(struct disk *disk)
+{
+    disk_sim__record_fini(&disk_sim_of(disk)->record);
+}
+
 uint64_t
 disk_sim_trace_count(struct disk *disk)
 {

@@ -1,3 +1,5 @@
+/* Goal: tests of the virtual disk say what they mean in one line each.
+ * Method: wrappers that stop the test when the disk refuses. */
 #include "sim_disk_help.h"
 
 #include <criterion/criterion.h>
