@@ -114,8 +114,6 @@ journal_open_files(struct journal *journal,
                    uint64_t next_group,
                    struct diag_trail *trail)
 {
-    bool made = false;
-
     CHECK(!journal->is_open);
     CHECK(epoch != 0);
     CHECK(next_group >= 1);
@@ -124,7 +122,6 @@ journal_open_files(struct journal *journal,
         int fd = -1;
         enum rc rc = open_file(journal, i, &fd);
         if (rc == RC_NOT_FOUND) {
-            made = true;
             rc = make_file(journal, i, trail);
             if (rc != RC_OK)
                 return rc;
@@ -136,7 +133,9 @@ journal_open_files(struct journal *journal,
         }
         journal->files[i] = (struct journal_file){.fd = fd, .state = JOURNAL_FILE_FREE};
     }
-    enum rc rc = made ? disk_sync_directory(journal->config.disk, "") : RC_OK;
+    /* Also when all were there: a start that was killed may have renamed without getting to its
+     * sync. */
+    enum rc rc = disk_sync_directory(journal->config.disk, "");
     if (rc != RC_OK) {
         diag_trail_add(trail, "sync the data directory: %s", rc_text(rc));
         return rc;
