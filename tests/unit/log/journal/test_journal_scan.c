@@ -361,14 +361,17 @@ Test(journal_scan, read_error_is_an_error_not_an_end, .timeout = 30)
     rig_fini(&rig);
 }
 
-/* Changes `count` bytes of a stored one-block header table and puts its CRC right. */
+/* One field of a group header: little endian, `count` bytes. */
+struct fact {
+    const char *what;
+    size_t field;
+    size_t count;
+    uint64_t value;
+};
+
+/* Changes a field of a stored one-block header table and puts its CRC right. */
 static void
-forge(struct rig *rig,
-      uint32_t file_idx,
-      uint64_t position,
-      size_t field,
-      const void *to,
-      size_t count)
+forge(struct rig *rig, uint32_t file_idx, uint64_t position, const struct fact *fact)
 {
     static _Alignas(8) uint8_t table[FORMAT_BLOCK_BYTES];
     char path[FORMAT_PATH_MAX];
@@ -379,7 +382,7 @@ forge(struct rig *rig,
     cr_assert_eq(disk_open(rig->disk, path, DISK_READ, &fd), RC_OK);
     cr_assert_eq(disk_read(rig->disk, fd, table, sizeof(table), position, &got), RC_OK);
     disk_close(rig->disk, fd);
-    memcpy(table + field, to, count);
+    memcpy(table + fact->field, &fact->value, fact->count);
     put_u32_le(table + 60, hash_crc32c(hash_crc32c(0, table, 60), table + 64, sizeof(table) - 64));
     rig_poke(rig, file_idx, position, table, sizeof(table));
 }
@@ -388,12 +391,7 @@ forge(struct rig *rig,
  * group and with the first of the next file. Nothing follows it, so it reads as the end. */
 Test(journal_scan, S4_group_that_is_wrong_in_one_fact_is_not_taken, .timeout = 30)
 {
-    static const struct {
-        const char *what;
-        size_t field;
-        size_t count;
-        uint64_t value;
-    } facts[] = {
+    static const struct fact facts[] = {
         {"tile", 6, 2, 3},
         {"older epoch", 8, 8, 0x55},
         {"number before", 16, 8, 30},
@@ -407,12 +405,12 @@ Test(journal_scan, S4_group_that_is_wrong_in_one_fact_is_not_taken, .timeout = 3
         for (size_t i = 0; i < ARRAY_COUNT(facts); i++) {
             struct rig rig;
             uint32_t file_idx = group == 31 ? 0 : 1;
-            uint64_t value = facts[i].value;
+            struct fact fact = facts[i];
             rig_init(&rig);
             for (uint64_t n = 1; n <= group; n++)
                 (void)rig_group(&rig, 1, 100);
-            if (value == 1000)
-                value = file_idx + 4;
+            if (fact.value == 1000)
+                fact.value = file_idx + 4;
             forge(&rig,
                   file_idx,
                   group == 31 ? at(30) : at(0),
@@ -430,19 +428,19 @@ Test(journal_scan, S4_group_that_is_wrong_in_one_fact_is_not_taken, .timeout = 3
 /* Each proof of S6 alone, and neither of them in another epoch. */
 Test(journal_scan, S6_each_proof_counts_alone_and_only_in_its_epoch, .timeout = 10)
 {
-    static const uint64_t zero;
-    static const uint64_t two = 2;
-    static const uint64_t other_epoch = 0x77;
+    static const struct fact zero = {"durable_through", 24, 8, 0};
+    static const struct fact two = {"durable_through", 24, 8, 2};
+    static const struct fact other_epoch = {"epoch", 8, 8, 0x77};
 
     struct rig rig;
     rig_init(&rig);
     for (uint32_t i = 0; i < 4; i++)
         (void)rig_group(&rig, 1, 100);
     rig_zero(&rig, 0, at(1), 2 * GROUP_BYTES); /* 2 and 3 are gone */
-    forge(&rig, 0, at(3), 24, &zero, 8);       /* 4 claims nothing but its number */
+    forge(&rig, 0, at(3), &zero);              /* 4 claims nothing but its number */
     struct rig_scan scan = rig_scan(&rig, rig.epoch, 1);
     expect(&scan, JOURNAL_SCAN_CORRUPT, 1);
-    forge(&rig, 0, at(3), 8, &other_epoch, 8);
+    forge(&rig, 0, at(3), &other_epoch);
     scan = rig_scan(&rig, rig.epoch, 1);
     expect(&scan, JOURNAL_SCAN_END, 1);
     rig_fini(&rig);
@@ -451,10 +449,10 @@ Test(journal_scan, S6_each_proof_counts_alone_and_only_in_its_epoch, .timeout = 
     for (uint32_t i = 0; i < 3; i++)
         (void)rig_group(&rig, 1, 100);
     rig_zero(&rig, 0, at(1), GROUP_BYTES); /* 2 is gone; 3 says only what it knew */
-    forge(&rig, 0, at(2), 24, &zero, 8);
+    forge(&rig, 0, at(2), &zero);
     scan = rig_scan(&rig, rig.epoch, 1);
     expect(&scan, JOURNAL_SCAN_END, 1);
-    forge(&rig, 0, at(2), 24, &two, 8);
+    forge(&rig, 0, at(2), &two);
     scan = rig_scan(&rig, rig.epoch, 1);
     expect(&scan, JOURNAL_SCAN_CORRUPT, 1);
     rig_fini(&rig);
