@@ -1,4 +1,5 @@
-/* What the gate does to one batch: header checks and CRC, at several batch sizes, beside a memcpy of the same bytes. */
+/* What the gate does to one batch: header checks and CRC, at several batch sizes, beside a memcpy
+ * of the same bytes. */
 #include "engine/record/record_batch.h"
 #include "engine/record/record_builder.h"
 #include "perf/micro/micro.h"
@@ -33,7 +34,8 @@ batch_check_round(uint32_t bytes, uint32_t repeats, bool check)
         struct record_batch_info info;
         if (!check)
             memcpy(copy, batch, bytes);
-        else if (record_batch_check(batch, bytes, &info) != RC_OK || !record_batch_crc_ok(batch, bytes))
+        else if (record_batch_check(batch, bytes, &info) != RC_OK ||
+                 !record_batch_crc_ok(batch, bytes))
             return -1;
         __asm__ __volatile__("" ::: "memory");
     }
@@ -56,6 +58,10 @@ micro_batch(void)
             limit[round] = batch_check_round(bytes, repeats, false);
         }
         snprintf(what, sizeof(what), "check a batch of %u records (%u bytes)", counts[i], bytes);
-        micro_row(what, micro_median(check, MICRO_ROUNDS), "ns/batch", "memcpy, ns", micro_median(limit, MICRO_ROUNDS));
+        micro_row(what,
+                  micro_median(check, MICRO_ROUNDS),
+                  "ns/batch",
+                  "memcpy, ns",
+                  micro_median(limit, MICRO_ROUNDS));
     }
 }

@@ -1,5 +1,5 @@
-/* Micro-benchmarks: each prints ns per unit beside the limit measured in the same run (memcpy, raw device write), so that what counts is the
- * ratio. Medians over rounds; nothing here is a test. */
+/* Micro-benchmarks: each prints ns per unit beside the limit measured in the same run (memcpy, raw
+ * device write), so that what counts is the ratio. Medians over rounds; nothing here is a test. */
 #ifndef EAGRE_PERF_MICRO_MICRO_H
 #define EAGRE_PERF_MICRO_MICRO_H
 
@@ -12,7 +12,8 @@ uint64_t micro_now_ns(void);
 double micro_median(double *samples, uint32_t count);
 double micro_quantile(double *samples, uint32_t count, double share);
 /* One row: what, its figure, the limit and its figure, the ratio. */
-void micro_row(const char *what, double figure, const char *unit, const char *limit, double limit_figure);
+void micro_row(
+    const char *what, double figure, const char *unit, const char *limit, double limit_figure);
 
 void micro_ring(void);
 void micro_hash(void);

@@ -1,4 +1,5 @@
-/* Descriptor ring: ns per 64-byte slot at several bursts, one thread on both ends (the cost of the code) beside a memcpy of the same bytes. */
+/* Descriptor ring: ns per 64-byte slot at several bursts, one thread on both ends (the cost of the
+ * code) beside a memcpy of the same bytes. */
 #include "engine/ring/ring.h"
 #include "perf/micro/micro.h"
 
@@ -55,6 +56,7 @@ micro_ring(void)
         for (uint32_t i = 0; i < MICRO_ROUNDS; i++)
             samples[i] = ring_round(bursts[b]);
         snprintf(what, sizeof(what), "ring: push and pop a 64-byte slot, burst %u", bursts[b]);
-        micro_row(what, micro_median(samples, MICRO_ROUNDS), "ns/slot", "memcpy in and out, ns", copy);
+        micro_row(
+            what, micro_median(samples, MICRO_ROUNDS), "ns/slot", "memcpy in and out, ns", copy);
     }
 }
