@@ -38,12 +38,15 @@ FOR_EACH_BODY(io_wake, that_came_before_the_wait_ends_it_at_once)
     int listener = io_bench_listen(&port);
     io_bench_submit(io, &(struct io_request){.tag = 1, .op = IO_ACCEPT, .fd = listener});
     cr_assert_eq(io_reap(io, &completion, 1), 0u);
-    io_wake(io);
-    io_wake(io);
-    for (int i = 0; i < 100; i++)
-        cr_assert_eq(io_reap(io, &completion, 1), 0u);
     begin_ns = io_bench_now_ns();
-    io_wait(io, 5 * NS_PER_S);
+    for (int round = 0; round < 20; round++) {
+        io_wake(io);
+        io_wake(io);
+        for (int i = 0; i < 100; i++)
+            cr_assert_eq(io_reap(io, &completion, 1), 0u);
+        io_wait(io, 200 * NS_PER_MS);
+    }
+    /* Twenty rounds, because a signal of the test runner may end one wait and hide a lost wake. */
     cr_assert_lt(io_bench_now_ns() - begin_ns, NS_PER_S);
     close(listener);
     io_destroy(io);
