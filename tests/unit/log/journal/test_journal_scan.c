@@ -411,12 +411,7 @@ Test(journal_scan, S4_group_that_is_wrong_in_one_fact_is_not_taken, .timeout = 3
                 (void)rig_group(&rig, 1, 100);
             if (fact.value == 1000)
                 fact.value = file_idx + 4;
-            forge(&rig,
-                  file_idx,
-                  group == 31 ? at(30) : at(0),
-                  facts[i].field,
-                  &value,
-                  facts[i].count);
+            forge(&rig, file_idx, group == 31 ? at(30) : at(0), &fact);
             struct rig_scan scan = rig_scan(&rig, rig.epoch, 1);
             cr_assert_eq(scan.end, JOURNAL_SCAN_END, "%s: %s", facts[i].what, scan.trail.text);
             cr_assert_eq(scan.last, group - 1, "%s", facts[i].what);
