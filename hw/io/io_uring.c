@@ -13,7 +13,12 @@
  *
  * Wake: an eventfd with a multishot poll on the ring. A second wake before the first was seen costs
  * one atomic exchange and no syscall. MSG_RING was turned down: it needs the waker's own ring, and
- * a control thread has none. */
+ * a control thread has none.
+ *
+ * [M] 2026-11-21, two-CPU virtual machine, kernel 6.18, ext4 on virtio (write back), not quiet: 4
+ * KiB O_DIRECT|O_DSYNC overwrite at depth 1, p50 of 2,000 in four runs: raw pwrite 162 to 210 us,
+ * this body 176 to 212 us, threads body 232 to 254 us. Handing it over takes the submitter 27 to 36
+ * us. */
 #include "hw/io/io_bodies.h"
 
 #include "engine/base/check.h"
