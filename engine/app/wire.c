@@ -38,7 +38,7 @@ engine_log_config(struct engine *engine, uint32_t log_idx, uint64_t share_bytes)
         .jobs = &engine->jobs[log_idx].jobs,
         .jobs_waker = &engine->cores[engine__control_core(engine)].waker,
         .jobs_done = &engine->jobs[log_idx].done,
-        .slab_ring_bytes = engine_power_of_two_below(share_bytes / 2),
+        .slab_ring_bytes = engine_power_of_two_below(share_bytes * 3 / 4),
         .cold_bytes = settings->memory_cold_bytes != 0 ? settings->memory_cold_bytes
                                                        : share_bytes / 16,
         .journal_file_bytes = settings->journal_file_bytes,

@@ -1,9 +1,14 @@
 #include "engine/broker/broker.h"
 
 #include "engine/base/check.h"
+#include "engine/base/diag.h"
 
 /* When a requester is slow to pop, its marks are offered again after this time. */
 #define BROKER_MARK_RETRY_NS (200 * NS_PER_US)
+
+/* Tells the drops that a prune started from those that control waits for; control's ctx never has
+ * all bits set. */
+#define BROKER_CTX_PRUNED UINT64_MAX
 
 static void
 broker_count(_Atomic uint64_t *counter, uint64_t add)
@@ -230,8 +235,28 @@ broker_lookup(struct broker *broker, const struct request *request)
     broker_answer_read(broker, &result, request->kind);
 }
 
-/* Control's requests: those that start something are answered by an event later. */
-static void
+/* Drops, one after the other, the partitions that metadata do not name. RC_AGAIN: some are left;
+ * RC_OK: all are on their way. */
+static enum rc
+broker_prune(struct broker *broker)
+{
+    uint64_t incarnation = 0;
+    uint32_t slot;
+
+    while ((slot = log_next_unnamed(broker->log, &incarnation)) != UINT32_MAX) {
+        enum rc rc = log_drop(broker->log, slot, incarnation, BROKER_CTX_PRUNED);
+        if (rc != RC_OK)
+            return rc;
+        diag_info("partition_pruned",
+                  "incarnation=%llx reason=no_topic_names_it",
+                  (unsigned long long)incarnation);
+    }
+    return RC_OK;
+}
+
+/* Control's requests: those that start something are answered by an event later. False: no room
+ * now, the request must be offered again. */
+static bool
 broker_manage(struct broker *broker, const struct request *request)
 {
     enum rc rc = RC_OK;
@@ -253,6 +278,11 @@ broker_manage(struct broker *broker, const struct request *request)
                       request->u.trim.start_offset,
                       request->ctx);
         break;
+    case REQUEST_PRUNE:
+        rc = broker_prune(broker);
+        if (rc == RC_OK)
+            broker_answer_rc(broker, request, RC_OK);
+        break;
     case REQUEST_STOP:
         broker->stop_ctx = request->ctx;
         log_stop(broker->log);
@@ -261,8 +291,11 @@ broker_manage(struct broker *broker, const struct request *request)
         rc = RC_UNSUPPORTED;
         break;
     }
+    if (rc == RC_AGAIN)
+        return false;
     if (rc != RC_OK)
         broker_answer_rc(broker, request, rc);
+    return true;
 }
 
 static bool
@@ -305,8 +338,7 @@ broker_take(struct broker *broker, const struct request *request, int64_t wall_m
         broker_lookup(broker, request);
         return true;
     default:
-        broker_manage(broker, request);
-        return true;
+        return broker_manage(broker, request);
     }
 }
 
@@ -448,6 +480,8 @@ broker_take_events(struct broker *broker)
     uint32_t count = log_take_events(broker->log, events, BROKER_BURST);
 
     for (uint32_t i = 0; i < count; i++) {
+        if (events[i].kind == LOG_EVENT_DROPPED && events[i].ctx == BROKER_CTX_PRUNED)
+            continue; /* nobody waits for it */
         struct response response = {
             .kind = RESPONSE_DONE,
             .request_kind = kinds[events[i].kind],

@@ -157,6 +157,9 @@ uint32_t log_find(const struct log *log, uint64_t incarnation);
  * with the slot. config is copied. */
 enum rc log_open(struct log *log, const struct log_partition_config *config, uint64_t ctx);
 enum rc log_drop(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t ctx);
+/* A recovered partition that no log_open() has named and that is not being dropped: its slot, or
+ * UINT32_MAX when there is none. Cost: one look at each slot in use. */
+uint32_t log_next_unnamed(const struct log *log, uint64_t *ret_incarnation);
 enum rc log_configure(struct log *log,
                       uint32_t slot,
                       const struct log_partition_config *config,

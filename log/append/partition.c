@@ -249,6 +249,7 @@ log_open(struct log *log, const struct log_partition_config *config, uint64_t ct
             return RC_AGAIN;
         partition->config = *config;
         partition->durability = (uint8_t)config->durability;
+        partition->is_named = true;
         event.start_offset = partition->start_offset;
         log_push_event(log, &event);
         return RC_OK;
@@ -259,6 +260,7 @@ log_open(struct log *log, const struct log_partition_config *config, uint64_t ct
     partition->config = *config;
     partition->durability = (uint8_t)config->durability;
     partition->ctx = ctx;
+    partition->is_named = true;
     partition->open_step = OPEN_DIRECTORY;
     if (!partition_begin_segment(log, partition, 0)) {
         partition_remove(log, partition);
@@ -329,6 +331,19 @@ partition_poll_opens(struct log *log)
 }
 
 /* ---- drop: DROP entry, quiet, files closed, directory removed, event ---- */
+
+uint32_t
+log_next_unnamed(const struct log *log, uint64_t *ret_incarnation)
+{
+    for (uint32_t slot = 0; slot < log->partition_high; slot++) {
+        const struct partition *partition = &log->partitions[slot];
+        if (partition->incarnation == 0 || partition->is_named || partition->state == PARTITION_DROPPING)
+            continue;
+        *ret_incarnation = partition->incarnation;
+        return slot;
+    }
+    return UINT32_MAX;
+}
 
 enum rc
 log_drop(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t ctx)

@@ -131,6 +131,7 @@ struct partition {
     bool is_manifest_busy;
     bool is_seal_sent; /* the job of the present step of sealing is under way */
     bool is_captured;  /* its sync is under way */
+    bool is_named; /* a log_open() since the start named it; see log_next_unnamed() */
     bool is_retaining; /* log/retain: a deletion is under way */
     uint32_t jobs;     /* disk jobs and writes of this partition under way */
     struct index index;
@@ -258,6 +259,8 @@ struct log {
     int64_t wall_ms;
     uint64_t retain_next_ns; /* log/retain: when it wants to look again */
     struct log_hooks hooks;
+    uint64_t group_bytes;     /* payload of a group, unless one batch is longer */
+    uint64_t batch_bytes_max; /* what journal files and ring can take at all */
 
     struct slab_ring ring;
     struct tail_table tail;

@@ -23,6 +23,8 @@ struct log {
     uint32_t read_again;   /* answer RC_AGAIN this many times */
     uint32_t appended;
     uint32_t stops;
+    uint32_t unnamed;    /* partitions that a prune finds: their slots, counting down */
+    uint32_t drop_again; /* answer RC_AGAIN this many times */
 };
 
 static struct log script;
@@ -111,6 +113,13 @@ log_open(struct log *log, const struct log_partition_config *config, uint64_t ct
     log->events[log->event_count++] = (struct log_event){
         .kind = LOG_EVENT_OPENED, .slot = 11, .ctx = ctx};
     return RC_OK;
+}
+
+uint32_t
+log_next_unnamed(const struct log *log, uint64_t *ret_incarnation)
+{
+    *ret_incarnation = 5;
+    return log->unnamed > 0 ? log->unnamed : UINT32_MAX;
 }
 
 enum rc
@@ -383,4 +392,18 @@ Test(broker, a_wrong_leader_epoch_is_told_apart)
     cr_assert_eq(answer(1).rc, RC_LEADER_EPOCH_FENCED);
     cr_assert_eq(answer(1).rc, RC_OK);
     cr_assert_eq(answer(1).rc, RC_LEADER_EPOCH_UNKNOWN);
+}
+
+Test(broker, a_prune_drops_what_no_topic_names_and_is_answered_once)
+{
+    script.unnamed = 3;
+    script.drop_again = 1;
+    ask(REQUEST_PRUNE, REQUESTER_CONTROL, 0, 60);
+    poll();
+    cr_assert(ring_is_empty(&rings[0][1]), "a drop without room is offered again");
+    poll();
+    poll();
+    cr_assert_eq(answer(0).ctx, 60u);
+    cr_assert(ring_is_empty(&rings[0][1]), "the drops themselves are nobody's answer");
+    cr_assert_eq(script.unnamed, 0u);
 }
