@@ -196,16 +196,14 @@ control_gauges(const struct control *control)
 }
 
 bool
-control_ask(struct control *control, control_question *question, void *ctx, struct waker *waker)
+control_ask(struct control *control, const struct control_question *question, struct waker *waker)
 {
     uint32_t asked = atomic_load_explicit(&control->asked, memory_order_relaxed); /* ours alone */
 
     if (!control_answered(control))
         return false;
-    control->question = question;
-    control->question_ctx = ctx;
-    /* Release pairs with the acquire in poll_question(): question and ctx are there before the
-     * count. */
+    control->question = *question;
+    /* Release pairs with the acquire in poll_question(): the question is there before the count. */
     atomic_store_explicit(&control->asked, asked + 1, memory_order_release);
     if (waker != NULL)
         waker_notify(waker);
@@ -343,9 +341,13 @@ poll_question(struct control *control)
 
     if (asked == atomic_load_explicit(&control->answered, memory_order_relaxed))
         return;
-    control->question(control, control->question_ctx);
+    struct control_question question =
+        control->question; /* the next may come as soon as this is answered */
+    question.run(control, question.ctx);
     /* Release pairs with the acquire in control_answered(). */
     atomic_store_explicit(&control->answered, asked, memory_order_release);
+    if (question.done != NULL)
+        question.done(question.ctx);
     control->work++;
 }
 

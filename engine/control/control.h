@@ -176,12 +176,15 @@ const struct control_gauges *control_gauges(const struct control *control);
  * A question is a function that control runs in its own poll, so it may look at everything here
  * without a lock. One thread asks at a time. control_ask() publishes it and wakes control;
  * control_answered() tells when it has run. */
-typedef void control_question(struct control *control, void *ctx);
-/* False: the former question has not been answered. waker: of control's core, or NULL. Any one
- * thread. */
+struct control_question {
+    void (*run)(struct control *control, void *ctx);
+    void (*done)(void *ctx); /* called once control_answered() is true; may be NULL */
+    void *ctx;
+};
+/* Copies the question. False: the former one has not been answered. waker: of control's core, or
+ * NULL. Any one thread. */
 bool control_ask(struct control *control,
-                 control_question *question,
-                 void *ctx,
+                 const struct control_question *question,
                  struct waker *waker) MUST_USE;
 bool control_answered(const struct control *control);
 

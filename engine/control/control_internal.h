@@ -278,8 +278,7 @@ struct control {
     _Atomic uint32_t stop_asked;
     _Alignas(BASE_LINE_BYTES) _Atomic uint32_t
         asked; /* questions asked; release, pairs with the poll's acquire */
-    control_question *question;
-    void *question_ctx;
+    struct control_question question;
     _Alignas(BASE_LINE_BYTES) _Atomic uint32_t
         answered; /* questions answered; release, pairs with control_answered() */
 };

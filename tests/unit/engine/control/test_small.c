@@ -267,8 +267,9 @@ Test(questions, see_topics_and_partitions_in_controls_own_poll, .timeout = 20)
 
     cr_assert_eq(fixture_create(fixture, "a", 3), 0);
     cr_assert_eq(fixture_create(fixture, "b", 4), 0);
-    cr_assert(control_ask(fixture->control, count_topics, counts, NULL));
-    cr_assert_not(control_ask(fixture->control, count_topics, counts, NULL), "one at a time");
+    struct control_question question = {.run = count_topics, .ctx = counts};
+    cr_assert(control_ask(fixture->control, &question, NULL));
+    cr_assert_not(control_ask(fixture->control, &question, NULL), "one at a time");
     cr_assert_not(control_answered(fixture->control));
     fixture_run(fixture);
     cr_assert(control_answered(fixture->control));

@@ -1,0 +1,160 @@
+/* Gathers what the tiles count, each in its own way, into one struct metrics_tile per tile, and
+ * exports them. Copies are made relaxed: each value is true for itself, and a little old. */
+#include "engine/admin/admin_internal.h"
+
+static void
+copy_source(struct metrics_tile *copy, const struct metrics_tile *source)
+{
+    if (source == NULL)
+        return;
+    for (uint32_t i = 0; i < METRICS_VALUE_COUNT; i++)
+        atomic_store_explicit(
+            &copy->values[i], admin__get(&source->values[i]), memory_order_relaxed);
+    for (uint32_t h = 0; h < METRICS_HISTOGRAM_COUNT; h++) {
+        atomic_store_explicit(
+            &copy->histograms[h].sum, admin__get(&source->histograms[h].sum), memory_order_relaxed);
+        for (uint32_t b = 0; b < HISTOGRAM_BUCKETS; b++)
+            atomic_store_explicit(&copy->histograms[h].buckets[b],
+                                  admin__get(&source->histograms[h].buckets[b]),
+                                  memory_order_relaxed);
+    }
+}
+
+static void
+collect_times(struct metrics_tile *copy, const struct core *core, const struct tile *tile)
+{
+    uint64_t busy_ns = admin__get(&tile->times.busy_ns);
+
+    metrics_set(copy, METRIC_TILE_BUSY_NS, busy_ns);
+    metrics_set(copy, METRIC_TILE_IDLE_NS, admin__get(&core->sleep_ns));
+    metrics_set(copy, METRIC_TILE_POLLS, admin__get(&tile->times.polls));
+    metrics_set(copy, METRIC_TILE_POLLS_IDLE, admin__get(&tile->times.polls_idle));
+    metrics_set(copy, METRIC_TILE_WAKES, admin__get(&core->wakes));
+}
+
+/* The gate's reasons for closing, as the metric's label names them. */
+static const enum metric_closed closed_labels[GATE_CLOSE_COUNT] = {
+    [GATE_CLOSE_PEER] = METRIC_CLOSED_PEER,
+    [GATE_CLOSE_IO] = METRIC_CLOSED_ERROR,
+    [GATE_CLOSE_FRAME] = METRIC_CLOSED_OVERSIZE,
+    [GATE_CLOSE_UNSUPPORTED] = METRIC_CLOSED_UNSUPPORTED,
+    [GATE_CLOSE_MALFORMED] = METRIC_CLOSED_MALFORMED,
+    [GATE_CLOSE_UNPROVEN] = METRIC_CLOSED_OVERSIZE,
+    [GATE_CLOSE_LIMIT] = METRIC_CLOSED_LIMIT,
+    [GATE_CLOSE_ACKS_NONE] = METRIC_CLOSED_ERROR,
+    [GATE_CLOSE_IDLE] = METRIC_CLOSED_IDLE,
+    [GATE_CLOSE_PROGRESS] = METRIC_CLOSED_PROGRESS,
+    [GATE_CLOSE_STOP] = METRIC_CLOSED_SHUTDOWN,
+};
+
+static void
+collect_gate(struct metrics_tile *copy, const struct gate *gate)
+{
+    const struct gate_counters *counters = gate_counters(gate);
+    const struct gate_gauges *gauges = gate_gauges(gate);
+    uint64_t closed[METRIC_CLOSED_ERROR + 1] = {0};
+
+    for (uint32_t i = 0; i < GATE_CLOSE_COUNT; i++)
+        closed[closed_labels[i]] += admin__get(&counters->connections_closed[i]);
+    for (uint32_t i = 0; i <= METRIC_CLOSED_ERROR; i++)
+        metrics_set_label(copy, CONNECTIONS_CLOSED, i, closed[i]);
+    metrics_set(copy, METRIC_CONNECTIONS_OPEN, admin__get(&gauges->connections));
+    metrics_set(copy, METRIC_CONNECTIONS_ACCEPTED, admin__get(&counters->connections_accepted));
+    metrics_set_label(copy,
+                      CONNECTIONS_REFUSED,
+                      METRIC_TURNED_AWAY_LIMIT,
+                      admin__get(&counters->connections_refused));
+    metrics_set(copy, METRIC_BYTES_RECEIVED, admin__get(&counters->received_bytes));
+    metrics_set(copy, METRIC_BYTES_SENT, admin__get(&counters->sent_bytes));
+    metrics_set(copy, METRIC_INGEST_BYTES_USED, admin__get(&gauges->ingest_used_bytes));
+    metrics_set(copy, METRIC_RESPONSE_BYTES_USED, admin__get(&gauges->response_used_bytes));
+    metrics_set(copy, METRIC_INGEST_WAITS, admin__get(&counters->waits_ingest));
+    metrics_set(copy, METRIC_RESPONSE_WAITS, admin__get(&counters->waits_response));
+    metrics_set_label(copy, REQUESTS, 0, admin__get(&counters->requests_produce));
+    metrics_set_label(copy, REQUESTS, 1, admin__get(&counters->requests_fetch));
+    metrics_set(copy, METRIC_FETCHES_PARKED, admin__get(&gauges->fetches));
+}
+
+void
+admin__collect(struct admin *admin)
+{
+    uint32_t at = 0;
+    uint32_t idx;
+
+    for (uint32_t c = 0; c < admin->config.core_count; c++) {
+        const struct core *core = admin->config.cores[c];
+        for (uint32_t t = 0; t < core->tile_count; t++, at++) {
+            struct metrics_tile *copy = &admin->tiles[at];
+            switch (admin__owner(admin, &core->tiles[t], &idx)) {
+            case METRICS_GATE:
+                collect_gate(copy, admin->config.gates[idx]);
+                break;
+            case METRICS_LOG:
+                copy_source(copy, admin->config.log_metrics[idx]);
+                break;
+            default:
+                copy_source(copy, admin->config.control_metrics);
+                break;
+            }
+            collect_times(copy, core, &core->tiles[t]);
+        }
+    }
+}
+
+/* Next partition that its log tile counts for, in the order of topics. */
+static bool
+next_partition(struct admin *admin, struct metrics_partition_row *ret)
+{
+    for (;;) {
+        struct control_partition_view view;
+        if (admin->walk_partition >= admin->walk_topic.partition_count) {
+            admin->walk_partition = 0;
+            if (!control_next_topic(admin->walked, &admin->walk_cursor, &admin->walk_topic))
+                return false;
+        }
+        control_partition(admin->walked, &admin->walk_topic, admin->walk_partition, &view);
+        admin->walk_partition++;
+        ret->topic = admin->walk_topic.name;
+        ret->partition = view.partition;
+        ret->values = admin__partition_metrics(admin, &view);
+        if (ret->values != NULL)
+            return true;
+    }
+}
+
+/* The exporter goes through the list from 0 on, once per metric. */
+static bool
+partition_at(void *ctx, uint32_t index, struct metrics_partition_row *ret)
+{
+    struct admin *admin = ctx;
+
+    if (index == 0) {
+        admin->walk_cursor = 0;
+        admin->walk_partition = 0;
+        admin->walk_topic = (struct control_topic_view){0};
+    }
+    return next_partition(admin, ret);
+}
+
+void
+admin__export(struct control *control, void *ctx)
+{
+    struct admin *admin = ctx;
+    struct writer writer = writer_over(admin->text, ADMIN_TEXT_BYTES);
+    struct metrics_export_config config = {
+        .tiles = admin->tile_list,
+        .tile_count = admin->tile_count,
+        .partition_at = partition_at,
+        .ctx = admin,
+    };
+
+    admin->walked = control;
+    metrics_export(&config, &writer);
+    if (writer.failed) {
+        /* Too many partitions for one page: the tiles' values are worth more than none. */
+        writer = writer_over(admin->text, ADMIN_TEXT_BYTES);
+        config.partition_at = NULL;
+        metrics_export(&config, &writer);
+    }
+    admin->text_bytes = writer_count(&writer);
+}

@@ -1,0 +1,61 @@
+/* What the files of this folder share: admin.c (life, waiting for control, routes), admin_json.c
+ * (documents), admin_collect.c (metrics), admin_console.c (the page). */
+#ifndef EAGRE_ENGINE_ADMIN_ADMIN_INTERNAL_H
+#define EAGRE_ENGINE_ADMIN_ADMIN_INTERNAL_H
+
+#include "engine/admin/admin.h"
+#include "net/http/http.h"
+
+#include <jansson.h>
+#include <semaphore.h>
+
+#define ADMIN_TEXT_BYTES (16u << 20) /* longest answer; touched as far as it is used */
+#define ADMIN_TILES_MAX (ADMIN_CORES_MAX * CORE_TILES_MAX)
+
+struct admin {
+    struct admin_config config;
+    struct http *http;
+    struct clock clock; /* of HTTP's thread */
+    uint64_t begin_ns;
+    sem_t answered;
+    char *text; /* [ADMIN_TEXT_BYTES] */
+    size_t text_bytes;
+    /* a question's input and output */
+    bool want_partitions;
+    json_t *document;
+    /* copies that are exported, one per tile */
+    struct metrics_tile *tiles; /* [tile_count] */
+    const struct metrics_tile *tile_list[ADMIN_TILES_MAX];
+    uint32_t tile_count;
+    /* place in the list of partitions during an export, on control's thread */
+    struct control *walked;
+    struct control_topic_view walk_topic;
+    uint32_t walk_cursor;
+    uint32_t walk_partition;
+};
+
+static inline uint64_t
+admin__get(const _Atomic uint64_t *value)
+{
+    return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+/* The kind of a tile's object, by address. */
+enum metrics_owner
+admin__owner(const struct admin *admin, const struct tile *tile, uint32_t *ret_idx);
+/* What the log tile counted for a partition, or NULL. */
+const struct metrics_partition *admin__partition_metrics(const struct admin *admin,
+                                                         const struct control_partition_view *view);
+
+/* admin_json.c; the first two run on control's thread. */
+void admin__build_topics(struct control *control, void *ctx);
+json_t *admin__build_tiles(struct admin *admin);
+
+/* admin_collect.c */
+void admin__collect(struct admin *admin);
+void admin__export(struct control *control, void *ctx); /* on control's thread */
+
+/* admin_console.c */
+struct bytes admin__console(void);
+
+#endif
