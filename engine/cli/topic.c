@@ -199,6 +199,12 @@ topic_describe_settings(const struct cli_args *args, rd_kafka_t *client, int *re
         size_t entry_count;
         const rd_kafka_ConfigResource_t **found = rd_kafka_DescribeConfigs_result_resources(
             rd_kafka_event_DescribeConfigs_result(event), &count);
+        rd_kafka_resp_err_t error = rd_kafka_ConfigResource_error(found[0]);
+        if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            *ret_status = cli_fail_kafka(args, error, args->words[0], NULL);
+            rd_kafka_event_destroy(event);
+            goto done;
+        }
         const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(found[0],
                                                                                  &entry_count);
         settings = json_object();
@@ -214,6 +220,7 @@ topic_describe_settings(const struct cli_args *args, rd_kafka_t *client, int *re
         }
         rd_kafka_event_destroy(event);
     }
+done:
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_queue_destroy(queue);
     rd_kafka_ConfigResource_destroy(resource);
@@ -275,10 +282,11 @@ topic_print_description(const char *name, const json_t *partitions, json_t *sett
                json_string_value(json_object_get(row, "value")));
 }
 
+/* A consumer's handle: a producer's would create the topic that it asks for. */
 int
 cli_topic_describe(const struct cli_args *args)
 {
-    rd_kafka_t *client = cli_client(args, RD_KAFKA_PRODUCER, cli_conf(args));
+    rd_kafka_t *client = cli_client(args, RD_KAFKA_CONSUMER, cli_conf(args));
     const struct rd_kafka_metadata *metadata = NULL;
     int status = CLI_OK;
 

@@ -124,7 +124,7 @@ def confluent_codec(codec):
     producer = Producer({"bootstrap.servers": server.address, "compression.type": codec, "acks": "all", "linger.ms": 20})
     acked = []
     for i in range(3000):
-        producer.produce(topic, key=f"k{i}", value=f"value {i} " + "y" * (i % 300), headers=[("n", str(i)), ("empty", None)],
+        producer.produce(topic, key=f"k{i}", value=f"value {i} " + "y" * (i % 300), headers=[("n", str(i)), ("empty", b"")],
                          timestamp=1700000000000 + i, on_delivery=lambda error, message: acked.append((error, message.offset())))
     check(producer.flush(SECONDS) == 0, "flush left messages")
     check(all(error is None for error, _ in acked) and len(acked) == 3000, "delivery errors")
@@ -132,7 +132,7 @@ def confluent_codec(codec):
     found = read_all(topic)
     check([m.offset() for m in found] == list(range(3000)), "offsets read")
     check(all(m.value() == (f"value {i} " + "y" * (i % 300)).encode() and m.key() == f"k{i}".encode()
-              and m.headers() == [("n", str(i).encode()), ("empty", None)] and m.timestamp()[1] == 1700000000000 + i
+              and m.headers() == [("n", str(i).encode()), ("empty", b"")] and m.timestamp()[1] == 1700000000000 + i
               for i, m in enumerate(found)), "contents differ")
 
 
@@ -143,7 +143,7 @@ def confluent_large_record():
     for value in values:
         producer.produce("large", value)
     check(producer.flush(SECONDS) == 0, "flush left messages")
-    reader = Consumer({"bootstrap.servers": server.address, "group.id": "large", "enable.partition.eof": True})
+    reader = Consumer({"bootstrap.servers": server.address, "group.id": "large", "enable.auto.commit": False, "enable.partition.eof": True})
     reader.assign([TopicPartition("large", 0, 0)])
     found = []
     end = time.monotonic() + SECONDS

@@ -189,7 +189,7 @@ class Run:
     def __init__(self, arguments):
         self.random = random.Random(arguments.seed)
         self.server = Server(small_journal=False)
-        self.server.flags += ["--journal.file_bytes", "1MiB", "--log.level", "warn"]
+        self.server.flags += ["--journal.file_bytes", "2MiB", "--log.level", "warn"]
         self.stored = {}  # (topic, partition) -> [value], as read so far
         self.reader = None
         self.raw_acked = []
