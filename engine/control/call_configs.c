@@ -33,22 +33,28 @@ layer_text(const struct topic_config *layer,
     return true;
 }
 
+/* What the entries of one topic are built from. */
+struct describing {
+    const struct control *control;
+    const struct kafka_describe_configs_request *request;
+    const struct topic_config *own;
+    struct kafka_arena *arena;
+};
+
 /* The layers from the effective one down to the default, as clients show them. */
 static bool
-build_synonyms(const struct control *control,
-               const struct topic_config *own,
+build_synonyms(const struct describing *describing,
                enum topic_config_key key,
-               struct kafka_arena *arena,
                struct kafka_describe_configs_entry *entry)
 {
-    struct kafka_describe_configs_synonym *synonyms = kafka_arena_take(arena,
+    struct kafka_describe_configs_synonym *synonyms = kafka_arena_take(describing->arena,
                                                                        sizeof(*synonyms) * 3);
     const struct {
         const struct topic_config *layer;
         enum topic_config_source source;
     } layers[] = {
-        {own, TOPIC_CONFIG_SOURCE_TOPIC},
-        {&control->config.broker, TOPIC_CONFIG_SOURCE_BROKER},
+        {describing->own, TOPIC_CONFIG_SOURCE_TOPIC},
+        {&describing->control->config.broker, TOPIC_CONFIG_SOURCE_BROKER},
         {NULL, TOPIC_CONFIG_SOURCE_DEFAULT},
     };
     uint32_t count = 0;
@@ -61,7 +67,7 @@ build_synonyms(const struct control *control,
         kafka_describe_configs_synonym_defaults(&synonyms[count]);
         synonyms[count].name = control__text(topic_config_row(key)->key);
         synonyms[count].source = (int8_t)layers[i].source;
-        if (!layer_text(layers[i].layer, key, arena, &synonyms[count].value))
+        if (!layer_text(layers[i].layer, key, describing->arena, &synonyms[count].value))
             return false;
         count++;
     }
@@ -71,30 +77,26 @@ build_synonyms(const struct control *control,
 }
 
 static bool
-build_topic_entry(const struct control *control,
-                  const struct control_call *call,
-                  const struct topic_config *own,
+build_topic_entry(const struct describing *describing,
                   enum topic_config_key key,
-                  struct kafka_arena *arena,
                   struct kafka_describe_configs_entry *entry)
 {
-    const struct kafka_describe_configs_request *request = call->message;
     const struct topic_config_row *row = topic_config_row(key);
-    enum topic_config_source source = topic_config_source(own, &control->config.broker, key);
+    const struct topic_config *broker = &describing->control->config.broker;
+    enum topic_config_source source = topic_config_source(describing->own, broker, key);
+    const struct topic_config *layer = source == TOPIC_CONFIG_SOURCE_TOPIC ? describing->own
+                                                                           : broker;
 
     kafka_describe_configs_entry_defaults(entry);
     entry->name = control__text(row->key);
     entry->read_only = false;
     entry->source = (int8_t)source;
     entry->type = (int8_t)row->type;
-    if (request->include_documentation)
+    if (describing->request->include_documentation)
         entry->documentation = control__text(row->sentence);
-    if (!layer_text(source == TOPIC_CONFIG_SOURCE_TOPIC ? own : &control->config.broker,
-                    key,
-                    arena,
-                    &entry->value))
+    if (!layer_text(layer, key, describing->arena, &entry->value))
         return false;
-    return !request->include_synonyms || build_synonyms(control, own, key, arena, entry);
+    return !describing->request->include_synonyms || build_synonyms(describing, key, entry);
 }
 
 static bool
@@ -112,6 +114,7 @@ build_topic(const struct control *control,
         result->error_message = control__text("no such topic");
         return true;
     }
+    struct describing describing = {control, call->message, &topic->config, arena};
     entries = kafka_arena_take(arena, sizeof(*entries) * TOPIC_CONFIG_COUNT);
     if (entries == NULL)
         return false;
@@ -120,8 +123,7 @@ build_topic(const struct control *control,
         enum topic_config_key key = (enum topic_config_key)i;
         if (!is_asked(resource, topic_config_row(key)->key))
             continue;
-        if (!build_topic_entry(
-                control, call, &topic->config, key, arena, &entries[result->configs.count]))
+        if (!build_topic_entry(&describing, key, &entries[result->configs.count]))
             return false;
         result->configs.count++;
     }

@@ -101,6 +101,7 @@ add_lines(struct control_config *config,
           const struct settings *settings,
           const struct settings *presets)
 {
+    /* tidy: length, flat table */
     const struct number_line numbers[] = {
         {"broker.id",
          (int64_t)settings->broker_id,

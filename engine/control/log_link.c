@@ -159,7 +159,6 @@ static void
 opened(struct control *control, uint32_t log_tile, uint32_t idx, const struct response *response)
 {
     struct control_open *open = slab_at(&control->opens, idx);
-    bool has_slot = response->rc == RC_OK || response->rc == RC_HALTED || response->rc == RC_FENCED;
 
     if (open->place == CONTROL_NONE) {
         open_ended(control, idx, response);
@@ -167,7 +166,7 @@ opened(struct control *control, uint32_t log_tile, uint32_t idx, const struct re
     }
     struct control_place *entry = control__place(control, open->place);
     entry->rc = response->rc;
-    entry->slot = has_slot ? response->slot : UINT32_MAX;
+    entry->slot = response->rc == RC_OK ? response->slot : UINT32_MAX;
     if (response->rc != RC_OK) {
         open_ended(control, idx, response);
         return;

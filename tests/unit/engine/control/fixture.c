@@ -1,3 +1,6 @@
+/* Goal: the scripted surroundings of fixture.h. Method: every answer is computed from what a
+ * request says and what was stored before; every rule of the rings that control could break is
+ * asserted here. */
 #include "tests/unit/engine/control/fixture.h"
 
 #include "engine/base/hash.h"

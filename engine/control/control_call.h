@@ -1,0 +1,93 @@
+/* A Kafka request under way, its items, and how an API is described. See control_internal.h. */
+#ifndef EAGRE_ENGINE_CONTROL_CONTROL_CALL_H
+#define EAGRE_ENGINE_CONTROL_CONTROL_CALL_H
+
+#include "engine/control/control_parts.h"
+#include "net/kafka/kafka_error.h"
+#include "net/kafka/kafka_frame.h"
+
+struct control_operation;
+
+/* ---- calls */
+
+enum call_state {
+    CALL_FREE,
+    CALL_RUNNING, /* items are issued or awaited */
+};
+
+struct control_item {
+    struct bytes message; /* in the call's memory, or static; at NULL: none */
+    uint8_t id[16];
+    int64_t offset;
+    int64_t timestamp_ms;
+    int32_t leader_epoch;
+    uint32_t place; /* partition in the store */
+    int16_t error;
+    uint8_t waits; /* an operation or a log tile owes its result */
+};
+_Static_assert(sizeof(struct control_item) <= 64, "CONTROL_CALL_FACTOR");
+
+/* A request of a gate. */
+struct control_call {
+    uint8_t state; /* enum call_state */
+    uint32_t gate;
+    uint64_t ctx; /* the gate's */
+    struct bytes frame;
+    struct bytes body;
+    uint8_t *reply;
+    uint32_t reply_capacity;
+    struct kafka_request_header header;
+    uint8_t *block;             /* of the pool: message and items */
+    struct kafka_arena arena;   /* what is left of it */
+    void *message;              /* decoded request */
+    struct control_item *items; /* [item_count] */
+    uint32_t item_count;
+    uint32_t next_item; /* first one not yet issued */
+    uint32_t outstanding;
+    int64_t producer_id;
+    uint64_t serial; /* of this call, never reused */
+};
+
+/* One API: how its request becomes items, what each item needs, and the answer. */
+struct control_api {
+    int16_t key;
+    /* Fills items; KAFKA errors of items that need nothing more. RC_OK, or refuses the whole
+     * request. */
+    enum rc (*begin)(struct control *control, struct control_call *call);
+    /* Starts item call->next_item. False: no room now, offer it again. NULL: nothing to start. */
+    bool (*issue)(struct control *control, struct control_call *call, uint32_t item);
+    /* A log tile's answer to an item. NULL: never asks. */
+    void (*answered)(struct control *control,
+                     struct control_call *call,
+                     uint32_t item,
+                     const struct response *response);
+    /* Builds the answer in arena; the result is a struct of the API's response type. */
+    void *(*finish)(struct control *control, struct control_call *call, struct kafka_arena *arena);
+    /* Upper bound of the answer's bytes where doing it twice would show; NULL: harmless to do
+     * again. */
+    uint64_t (*reply_bound)(const struct control_call *call);
+};
+
+/* call.c */
+void control__calls_poll(struct control *control);
+void control__call_answered(struct control *control,
+                            uint32_t idx,
+                            uint32_t item,
+                            const struct response *response);
+void control__call_operation_done(struct control *control,
+                                  const struct control_operation *operation,
+                                  const uint8_t *topic_id);
+void control__item_message(struct control_call *call, struct control_item *item, const char *text);
+const struct control_api *control__api(int16_t key);
+extern const struct control_api control__api_metadata;
+extern const struct control_api control__api_create_topics;
+extern const struct control_api control__api_delete_topics;
+extern const struct control_api control__api_create_partitions;
+extern const struct control_api control__api_describe_configs;
+extern const struct control_api control__api_list_offsets;
+extern const struct control_api control__api_epoch_end;
+extern const struct control_api control__api_init_producer;
+extern const struct control_api control__api_find_coordinator;
+extern const struct control_api control__api_describe_cluster;
+
+#endif
