@@ -63,7 +63,7 @@ class Idempotent(threading.Thread):
                     self.sent[partition] += 1
                 except BufferError:
                     self.producer.poll(0.02)
-            self.producer.poll(0)
+            self.producer.poll(0.001)
         self.left = self.producer.flush(SECONDS)
 
 
@@ -162,27 +162,32 @@ class Reader:
         self.next = {}  # (topic, partition) -> offset
         self.values = {}  # (topic, partition) -> [value]
 
-    def read(self, topic, partition, stop_at=None):
-        """Reads to the present end; returns [(offset, value)]."""
+    def read(self, topic, partition):
+        """Reads to what is the end when it begins (producers go on); returns [(offset, value)]."""
         begin = self.next.get((topic, partition), 0)
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": "crash", "enable.partition.eof": True,
                              "enable.auto.commit": False, "auto.offset.reset": "error"})
+        _, stop = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=SECONDS)
+        if stop < begin:
+            raise AssertionError(f"{topic}/{partition}: ends at {stop}, {begin} records were read before")
         consumer.assign([TopicPartition(topic, partition, begin)])
         found = []
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+        while begin + len(found) < stop and time.monotonic() < end:
             messages = consumer.consume(5000, 0.5)
             for message in messages:
                 if message.error():
                     if message.error().code() == KafkaError._PARTITION_EOF:
-                        consumer.close()
-                        self.next[(topic, partition)] = begin + len(found)
-                        return found
+                        continue
                     raise AssertionError(f"{topic}/{partition}: {message.error()}")
                 if message.offset() != begin + len(found):
                     raise AssertionError(f"{topic}/{partition}: offset {message.offset()} where {begin + len(found)} was due")
                 found.append((message.offset(), message.value()))
-        raise AssertionError(f"{topic}/{partition}: no end after {SECONDS} s ({len(found)} records from {begin})")
+        consumer.close()
+        if begin + len(found) < stop:
+            raise AssertionError(f"{topic}/{partition}: no end after {SECONDS} s ({len(found)} records from {begin})")
+        self.next[(topic, partition)] = begin + len(found)
+        return found
 
 
 class Run:
