@@ -100,8 +100,10 @@ fixture_new(const struct fixture_options *options)
     fixture->io.ops = &fake_io_ops;
     fixture->tcp.ops = &fake_tcp_ops;
     clock_init_sim(&fixture->clock, 7, 1700000000000);
-    fixture_ring(&fixture->log_requests, sizeof(struct request), slots);
-    fixture_ring(&fixture->log_responses, sizeof(struct response), slots);
+    for (uint32_t i = 0; i < 2; i++) {
+        fixture_ring(&fixture->log_requests[i], sizeof(struct request), slots);
+        fixture_ring(&fixture->log_responses[i], sizeof(struct response), slots);
+    }
     fixture_ring(&fixture->control_requests, sizeof(struct request), slots);
     fixture_ring(&fixture->control_responses, sizeof(struct response), slots);
     struct gate_config *config = &fixture->config;
@@ -110,9 +112,11 @@ fixture_new(const struct fixture_options *options)
     config->tcp = &fixture->tcp;
     config->clock = &fixture->clock;
     config->listener_fd = 5;
-    config->log_tile_count = 1;
-    config->logs[0].requests = &fixture->log_requests;
-    config->logs[0].responses = &fixture->log_responses;
+    config->log_tile_count = o->two_log_tiles ? 2 : 1;
+    for (uint32_t i = 0; i < config->log_tile_count; i++) {
+        config->logs[i].requests = &fixture->log_requests[i];
+        config->logs[i].responses = &fixture->log_responses[i];
+    }
     config->control.requests = &fixture->control_requests;
     config->control.responses = &fixture->control_responses;
     gate_limits_default(&config->limits, 24 * MIB);
@@ -187,6 +191,9 @@ fixture_topic(struct fixture *fixture,
         }
         snapshot->partitions[i].incarnation = partition->incarnation;
         snapshot->partitions[i].slot = first_slot + i;
+        snapshot->partitions[i].log_tile = fixture->options.two_log_tiles
+                                               ? (uint16_t)((first_slot + i) % 2)
+                                               : 0;
     }
     fixture_snapshot(fixture, snapshot);
 }
@@ -319,7 +326,10 @@ fixture_accept(struct fixture *fixture)
 static void
 log_respond(struct fixture *fixture, const struct response *response)
 {
-    cr_assert_eq(ring_push(&fixture->log_responses, response, 1), 1u, "response ring overflows");
+    uint32_t tile = fixture->options.two_log_tiles ? response->slot % 2 : 0;
+
+    cr_assert_eq(
+        ring_push(&fixture->log_responses[tile], response, 1), 1u, "response ring overflows");
 }
 
 static void
@@ -522,9 +532,12 @@ fixture_step(struct fixture *fixture)
     }
     struct tile_report report = gate_tile_ops.poll(fixture->gate, clock_now_ns(&fixture->clock));
     work += report.work;
-    while (!fixture->log_held && ring_pop(&fixture->log_requests, &request, 1) == 1) {
-        log_serve(fixture, &request);
-        work++;
+    for (uint32_t i = 0; i < 2; i++) {
+        bool held = fixture->log_held || (i == 1 && fixture->second_held);
+        while (!held && ring_pop(&fixture->log_requests[i], &request, 1) == 1) {
+            log_serve(fixture, &request);
+            work++;
+        }
     }
     work += control_serve(fixture);
     return work;

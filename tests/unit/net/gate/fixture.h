@@ -54,6 +54,7 @@ struct fixture_options {
     uint64_t response_bytes;  /* 0: 8 MiB */
     uint32_t connections_max; /* 0: 64 */
     uint32_t requests_max;    /* 0: 1024 */
+    bool two_log_tiles;       /* odd slots live on log tile 1 */
 };
 
 struct fixture {
@@ -63,8 +64,8 @@ struct fixture {
     struct gate *gate;
     struct gate_config config;
     struct fixture_options options;
-    struct ring log_requests;
-    struct ring log_responses;
+    struct ring log_requests[2];
+    struct ring log_responses[2];
     struct ring control_requests;
     struct ring control_responses;
     struct fixture_stream streams[FIXTURE_STREAMS];
@@ -74,7 +75,8 @@ struct fixture {
     int32_t accept_error; /* answer the next accept with this errno */
     uint32_t io_refuse;   /* io_submit() says no that many times */
     struct fixture_partition partitions[FIXTURE_SLOTS];
-    bool log_held;             /* the log tile takes nothing out of its ring */
+    bool log_held;             /* the log tiles take nothing out of their rings */
+    bool second_held;          /* log tile 1 alone does not */
     enum rc append_rc;         /* answer appends with this instead of appending */
     struct request held[4096]; /* appends whose answer the test gives itself */
     uint32_t held_count;

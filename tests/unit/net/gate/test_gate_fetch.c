@@ -406,3 +406,24 @@ Test(gate_fetch, looks_again_by_itself_when_marks_are_short, .timeout = 20)
     cr_assert_neq(fixture_frame(fixture, streams[0]).at, NULL);
     fixture_free(fixture);
 }
+
+Test(gate_fetch, gathers_from_several_log_tiles, .timeout = 20)
+{
+    struct fixture *fixture = fixture_new(&(struct fixture_options){.two_log_tiles = true});
+    uint32_t stream = fixture_connect(fixture);
+    struct fixture_fetch fetch = plain(11);
+
+    fetch.partition_count = 4;
+    fetch.min_bytes = 3000;
+    fixture_fetch_send(fixture, stream, &fetch);
+    fixture_run(fixture);
+    for (uint32_t i = 0; i < 4; i++) {
+        cr_assert_eq(fixture_frame(fixture, stream).at, NULL);
+        fixture_append(fixture, i, 1, 900);
+        fixture_run(fixture);
+    }
+    struct kafka_fetch_response response = answer(fixture, stream, 11);
+    for (uint32_t i = 0; i < 4; i++)
+        cr_assert_gt(partition_of(&response, i)->records.count, 900u);
+    fixture_free(fixture);
+}

@@ -495,3 +495,31 @@ Test(gate_produce, forgets_a_deleted_topic_and_knows_its_successor, .timeout = 2
     cr_assert_eq(fixture->seen_count, 3u, "every snapshot was given back");
     fixture_free(fixture);
 }
+
+Test(gate_produce, goes_on_with_one_log_tile_while_another_is_stuck, .timeout = 20)
+{
+    struct fixture *fixture = fixture_new(
+        &(struct fixture_options){.two_log_tiles = true, .ring_slots = 32});
+    uint32_t stuck = fixture_connect(fixture);
+    uint32_t good = fixture_connect(fixture);
+    struct fixture_produce produce = plain(1);
+
+    fixture->second_held = true;
+    produce.partition = 1;
+    for (uint32_t i = 0; i < 60; i++)
+        fixture_produce_send(fixture, stuck, &produce);
+    produce.partition = 2;
+    for (uint32_t i = 0; i < 200; i++)
+        fixture_produce_send(fixture, good, &produce);
+    fixture_run(fixture);
+    for (uint32_t i = 0; i < 200; i++)
+        fixture_frame_correlation(fixture_frame(fixture, good));
+    cr_assert_eq(fixture_frame(fixture, stuck).at, NULL);
+    fixture->second_held = false;
+    fixture_run(fixture);
+    for (uint32_t i = 0; i < 60; i++)
+        fixture_frame_correlation(fixture_frame(fixture, stuck));
+    cr_assert_eq(fixture->partitions[1].end_offset, 60u);
+    cr_assert_eq(fixture->partitions[2].end_offset, 200u);
+    fixture_free(fixture);
+}
