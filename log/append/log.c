@@ -60,9 +60,7 @@ append_check(const struct log *log,
     if (UNLIKELY(log->is_stopping))
         return RC_CLOSED;
     if (UNLIKELY(request->batch_bytes > config->batch_bytes_max ||
-                 request->batch_bytes + JOURNAL_FIRST_POSITION + FORMAT_BLOCK_BYTES >
-                     log->config.journal_file_bytes ||
-                 request->batch_bytes > log->ring.bytes / 4))
+                 request->batch_bytes > log->batch_bytes_max))
         return RC_BATCH_TOO_LARGE;
     if (UNLIKELY(request->batch_bytes < RECORD_BATCH_HEADER_BYTES))
         return RC_BATCH_CORRUPT;
@@ -147,7 +145,7 @@ append_make_room(struct log *log, uint32_t bytes)
         log->now_acks_next - log->now_acks_taken == LOG_ACKS_MAX)
         return false;
     uint32_t open_bytes = journal_open_payload_bytes(journal);
-    bool is_full = open_bytes > 0 && open_bytes + bytes > LOG_GROUP_BYTES;
+    bool is_full = open_bytes > 0 && open_bytes + bytes > log->group_bytes;
     bool is_broken = slab_ring_unbroken(&log->ring) < bytes;
     if (UNLIKELY(is_full || is_broken || !journal_can_add(journal))) {
         if (journal_open_entry_count(journal) > 0 && !group_submit(log, is_full || is_broken))

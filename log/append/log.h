@@ -15,8 +15,10 @@
 
 #include "engine/base/base.h"
 #include "engine/base/rc.h"
+#include "engine/metrics/metrics.h"
 #include "engine/ring/ring.h"
 #include "engine/tile/tile.h"
+#include "engine/trace/trace.h"
 #include "hw/clock/clock.h"
 #include "hw/disk/disk.h"
 #include "hw/io/io.h"
@@ -138,6 +140,9 @@ struct log_config {
     uint32_t partitions_max;
     uint32_t producers_max;
     uint32_t open_files_max;
+    struct metrics_tile *metrics; /* written by this tile; NULL: not counted (tests) */
+    struct metrics_partition *partition_metrics; /* [partitions_max], by slot; NULL: not counted */
+    struct trace *trace;                         /* NULL: no stamps */
     uint8_t node_uuid[16]; /* of eagre.meta: names the node in journals and checkpoints; zero in
                               tests */
 };

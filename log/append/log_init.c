@@ -53,7 +53,8 @@ log_journal_config(const struct log_config *config)
         .tile_idx = config->tile_idx,
         .tag = io_tag(config->io_tile, LOG_TAG(LOG_TAG_JOURNAL, 0)),
         .file_bytes = config->journal_file_bytes,
-        .entries_max = JOURNAL_ENTRIES_MAX,
+        .entries_max = min_u32(JOURNAL_ENTRIES_MAX,
+                               (uint32_t)(config->journal_file_bytes / 8 / JOURNAL_ENTRY_BYTES)),
     };
 
     __builtin_memcpy(journal.node_uuid, config->node_uuid, sizeof(journal.node_uuid));
@@ -160,6 +161,10 @@ log_init(void *memory,
         .config = *config,
         .now_ns = clock_now_ns(config->clock),
         .wall_ms = clock_wall_ms(config->clock),
+        /* Small journal files get small groups: a table takes an eighth of a file at most. */
+        .group_bytes = min_u64(LOG_GROUP_BYTES, config->journal_file_bytes / 4),
+        .batch_bytes_max = min_u64(config->journal_file_bytes / 8 * 7 - 3 * FORMAT_BLOCK_BYTES,
+                                   min_u64(config->slab_ring_bytes / 4, BATCH_BYTES_MAX)),
         .acks = (struct log_ack *)(void *)(base + layout.acks),
         .now_acks = (struct log_ack *)(void *)(base + layout.now_acks),
         .waits = (struct log_wait *)(void *)(base + layout.waits),

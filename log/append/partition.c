@@ -337,7 +337,8 @@ log_next_unnamed(const struct log *log, uint64_t *ret_incarnation)
 {
     for (uint32_t slot = 0; slot < log->partition_high; slot++) {
         const struct partition *partition = &log->partitions[slot];
-        if (partition->incarnation == 0 || partition->is_named || partition->state == PARTITION_DROPPING)
+        if (partition->incarnation == 0 || partition->is_named ||
+            partition->state == PARTITION_DROPPING)
             continue;
         *ret_incarnation = partition->incarnation;
         return slot;

@@ -23,9 +23,10 @@
 #include "log/journal/journal.h"
 #include "log/segment/segment.h"
 
-#define LOG_GROUP_BYTES (1 * MIB)          /* payload of a group, unless one batch is longer */
-#define LOG_GROUP_SECOND_BYTES (256 * KIB) /* a second group in flight only with so much waiting \
-                                            */
+#define LOG_GROUP_BYTES (1 * MIB) /* payload of a group, unless one batch is longer */
+#define LOG_GROUP_SECOND_BYTES                                                           \
+    (256 * KIB)                    /* a second group in flight only with so much waiting \
+                                    */
 #define LOG_FLUSH_BYTES (64 * KIB) /* a partition with so much durable and unflushed is flushed */
 #define LOG_STAGING_BYTES (1 * MIB + 64 * KIB)
 #define LOG_STAGING_COUNT 8u
@@ -48,8 +49,9 @@
 #define LOG_COLD_READS_MAX 8u
 #define LOG_CURSORS_MAX 256u
 #define LOG_HINTS 4u
-#define LOG_SEALS_MAX 32u /* partitions whose last segment is being sealed */
-#define LOG_DROPS_MAX 64u /* partitions being deleted */
+#define LOG_SEALS_MAX 32u   /* partitions whose last segment is being sealed */
+#define LOG_RETAINS_MAX 32u /* partitions whose oldest segment is being deleted */
+#define LOG_DROPS_MAX 64u   /* partitions being deleted */
 #define LOG_NONE UINT32_MAX
 
 _Static_assert(LOG_ACKS_MAX > JOURNAL_TABLE_COUNT * JOURNAL_ENTRIES_MAX, "acks of all groups fit");
@@ -102,12 +104,12 @@ struct partition {
     uint8_t state;      /* enum partition_state */
     uint8_t durability; /* enum log_durability */
     bool is_flush_queued;
-    bool is_flushing; /* one write under way */
-    bool is_forced;   /* flush what is durable, however little */
-    bool is_marked;   /* in the queue of marks */
-    bool is_dirty;    /* written since the last sync */
+    bool is_flushing;     /* one write under way */
+    bool is_forced;       /* flush what is durable, however little */
+    bool is_marked;       /* in the queue of marks */
+    bool is_dirty;        /* written since the last sync */
     uint16_t source_tile; /* whose checkpoint or journal it was recovered from */
-    uint32_t armed;   /* requesters waiting for a mark, one bit each */
+    uint32_t armed;       /* requesters waiting for a mark, one bit each */
     int32_t leader_epoch;
     uint32_t next_flush; /* queues through slots */
     uint32_t next_mark;
@@ -131,9 +133,13 @@ struct partition {
     bool is_manifest_busy;
     bool is_seal_sent; /* the job of the present step of sealing is under way */
     bool is_captured;  /* its sync is under way */
-    bool is_named; /* a log_open() since the start named it; see log_next_unnamed() */
+    bool is_named;     /* a log_open() since the start named it; see log_next_unnamed() */
     bool is_retaining; /* log/retain: a deletion is under way */
-    uint32_t jobs;     /* disk jobs and writes of this partition under way */
+    bool is_retain_sent;
+    uint8_t retain_step;
+    uint32_t retain_generation;
+    uint64_t retain_base; /* of the segment being deleted */
+    uint32_t jobs;        /* disk jobs and writes of this partition under way */
     struct index index;
     uint64_t manifest_generation;  /* durable on disk; 0: none */
     uint64_t max_timestamp_offset; /* of the greatest timestamp of all */
@@ -341,6 +347,10 @@ struct log {
     uint64_t checkpoint_bytes;
     uint64_t checkpoint_generation; /* of the last one written or begun */
     struct log_reclaim reclaim;
+
+    uint32_t retains[LOG_RETAINS_MAX]; /* slots with a deletion under way */
+    uint32_t retains_count;
+    uint32_t retain_scan; /* slot to look at next */
 
     struct log_cold *cold;
     uint8_t *cold_memory;

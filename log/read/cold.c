@@ -90,7 +90,8 @@ static bool
 cold_have_chunk(struct log *log, struct cold_read *read)
 {
     if (read->chunk == LOG_NONE) {
-        /* Past the end of a segment: the walk decides without bytes; any ready chunk would do, so none is asked for. */
+        /* Past the end of a segment: the walk decides without bytes; any ready chunk would do, so
+         * none is asked for. */
         uint64_t position = cold_chunk_position(log, read);
         switch (cold__get(log, read->segment, position, &read->chunk)) {
         case COLD_GET_READY:
@@ -211,8 +212,7 @@ cold_step(struct log *log, struct cold_read *read)
             return work;
         if (read->step == COLD_FOOTER) {
             const struct cold_chunk *chunk = &log->cold->chunks[read->chunk];
-            read->position =
-                cold__from_footer(log, read, chunk, cold__bytes(log, read->chunk));
+            read->position = cold__from_footer(log, read, chunk, cold__bytes(log, read->chunk));
             read->step = COLD_RUNS;
             cold__put(log, read->chunk);
             read->chunk = LOG_NONE;
@@ -260,8 +260,8 @@ cold__attach(struct log *log)
 {
     log->hooks.cold_complete = cold__complete;
     log->hooks.cold_poll = cold_poll;
-    log->cold->chunk_count =
-        (uint32_t)min_u64(log->config.cold_bytes / LOG_COLD_BYTES, COLD_CHUNKS_MAX);
+    log->cold->chunk_count = (uint32_t)min_u64(log->config.cold_bytes / LOG_COLD_BYTES,
+                                               COLD_CHUNKS_MAX);
 }
 
 /* Where to begin: cursor, the active segment's index, or the footer of a sealed one. */
@@ -270,8 +270,7 @@ cold_place(struct log *log, struct cold_read *read)
 {
     const struct partition *partition = &log->partitions[read->request.slot];
     const struct segment *segment = &log->segments.segments[read->segment];
-    const struct cold_cursor *cursor =
-        cold_cursor(log, read->request.incarnation, read->target);
+    const struct cold_cursor *cursor = cold_cursor(log, read->request.incarnation, read->target);
 
     read->step = COLD_RUNS;
     read->position = 0;
@@ -284,8 +283,8 @@ cold_place(struct log *log, struct cold_read *read)
     if (segment->sealed) {
         read->step = COLD_FOOTER;
     } else if (read->segment == partition->segments.newest) {
-        uint64_t delta =
-            read->target > segment->base_offset ? read->target - segment->base_offset : 0;
+        uint64_t delta = read->target > segment->base_offset ? read->target - segment->base_offset
+                                                             : 0;
         if (read->kind == COLD_FIND)
             read->position = index_find_time(&partition->index, read->time_ms);
         read->position = max_u64(

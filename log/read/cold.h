@@ -1,8 +1,10 @@
-/* Cold reads: what has left the slab ring is read from segment files, 128 KiB at a time, past the page cache.
+/* Cold reads: what has left the slab ring is read from segment files, 128 KiB at a time, past the
+ * page cache.
  *
- * A read walks chunks: it begins at a run header (found by cursor, index or footer), checks header, prefixes and batch CRCs, copies
- * whole batches to the requester's memory, and ends when that is full or the next chunk is not there yet. One chunk is
- * read ahead. Chunks are kept, newest use first, so consumers that follow each other share them.
+ * A read walks chunks: it begins at a run header (found by cursor, index or footer), checks header,
+ * prefixes and batch CRCs, copies whole batches to the requester's memory, and ends when that is
+ * full or the next chunk is not there yet. One chunk is read ahead. Chunks are kept, newest use
+ * first, so consumers that follow each other share them.
  *
  * Private to log/read. */
 #ifndef EAGRE_LOG_READ_COLD_H
@@ -42,12 +44,12 @@ struct cold_read {
     enum cold_step step;
     struct log_read_request request;
     int64_t time_ms;
-    uint64_t target;   /* first offset wanted */
-    uint64_t limit;    /* high watermark when the read began */
+    uint64_t target; /* first offset wanted */
+    uint64_t limit;  /* high watermark when the read began */
     uint32_t segment;
-    uint64_t position; /* of the run (COLD_RUNS), of the next byte (COLD_BATCH) */
-    uint32_t chunk;    /* in use, or LOG_NONE */
-    uint32_t bytes;    /* copied */
+    uint64_t position;    /* of the run (COLD_RUNS), of the next byte (COLD_BATCH) */
+    uint32_t chunk;       /* in use, or LOG_NONE */
+    uint32_t bytes;       /* copied */
     uint64_t base_offset; /* of the first batch given; UINT64_MAX: none yet */
     uint64_t next_offset; /* behind the last batch given */
     uint64_t tail_entry;
@@ -81,16 +83,21 @@ struct log_cold {
     uint32_t results_first;
     uint32_t results_count;
 };
-_Static_assert(sizeof(struct log_cold) <= LOG_COLD_STATE_BYTES, "the place that log_init() keeps for it");
+_Static_assert(sizeof(struct log_cold) <= LOG_COLD_STATE_BYTES,
+               "the place that log_init() keeps for it");
 
 void cold__attach(struct log *log);
-/* Starts a read or a find; false: no place now. The partition, offset and limit are checked already. */
-bool cold__start(struct log *log, enum cold_kind kind, const struct log_read_request *request, int64_t time_ms);
+/* Starts a read or a find; false: no place now. The partition, offset and limit are checked
+ * already. */
+bool cold__start(struct log *log,
+                 enum cold_kind kind,
+                 const struct log_read_request *request,
+                 int64_t time_ms);
 
 /* chunk.c */
 enum cold_get { COLD_GET_READY, COLD_GET_WAIT, COLD_GET_NONE, COLD_GET_FAILED };
-/* A chunk of the segment from position on: READY (one user more), WAIT (being read, one user more), NONE (no buffer, descriptor or
- * place now), FAILED. */
+/* A chunk of the segment from position on: READY (one user more), WAIT (being read, one user more),
+ * NONE (no buffer, descriptor or place now), FAILED. */
 enum cold_get cold__get(struct log *log, uint32_t segment, uint64_t position, uint32_t *ret_chunk);
 void cold__put(struct log *log, uint32_t chunk);
 /* Reads ahead: as cold__get() without a user; nothing happens when there is no room. */
@@ -103,11 +110,14 @@ cold__bytes(const struct log *log, uint32_t chunk)
     return log->cold_memory + chunk * LOG_COLD_BYTES;
 }
 
-/* runs.c: one step over what is in the read's chunk. True: something moved, call again; false: finished (step over), or a chunk
- * is needed (read->chunk is LOG_NONE). */
+/* runs.c: one step over what is in the read's chunk. True: something moved, call again; false:
+ * finished (step over), or a chunk is needed (read->chunk is LOG_NONE). */
 enum cold_walk { COLD_WALK_MORE, COLD_WALK_CHUNK, COLD_WALK_DONE };
 enum cold_walk cold__walk(struct log *log, struct cold_read *read);
 /* Position of a run header to begin from, by the footer bytes in the chunk. */
-uint64_t cold__from_footer(const struct log *log, const struct cold_read *read, const struct cold_chunk *chunk, const uint8_t *bytes);
+uint64_t cold__from_footer(const struct log *log,
+                           const struct cold_read *read,
+                           const struct cold_chunk *chunk,
+                           const uint8_t *bytes);
 
 #endif

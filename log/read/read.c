@@ -1,7 +1,7 @@
 /* Reads: checks, the tail in the slab ring, and the way to the cold side.
  *
- * Budget of a tail read, one core at 3 GHz: 60 ns to find the batch (a hint of the last read, else O(log n) jumps), then
- * 20 ns per batch plus the copy (0.1 ns per byte). */
+ * Budget of a tail read, one core at 3 GHz: 60 ns to find the batch (a hint of the last read, else
+ * O(log n) jumps), then 20 ns per batch plus the copy (0.1 ns per byte). */
 #include "engine/base/check.h"
 #include "log/read/cold.h"
 #include "log/read/tail_read.h"
@@ -92,7 +92,8 @@ read__tail(struct log *log,
     return true;
 }
 
-/* Bytes readable from offset on: exact in the ring, else from the segments' sizes; never 0 when there are any. */
+/* Bytes readable from offset on: exact in the ring, else from the segments' sizes; never 0 when
+ * there are any. */
 static uint32_t
 read_estimate(const struct log *log, const struct partition *partition, uint64_t offset)
 {
@@ -159,8 +160,8 @@ log_read(struct log *log,
     read_begin(request, ret_result);
     if (partition != NULL)
         read__fill(partition, ret_result);
-    if (rc == RC_OK && (request->offset < partition->start_offset ||
-                        request->offset > partition->next_offset))
+    if (rc == RC_OK &&
+        (request->offset < partition->start_offset || request->offset > partition->next_offset))
         rc = RC_OFFSET_OUT_OF_RANGE;
     ret_result->rc = (uint16_t)rc;
     if (rc != RC_OK)

@@ -1,4 +1,5 @@
-/* Walking runs: header, prefixes and batch CRCs are checked before the requester's memory counts as filled. */
+/* Walking runs: header, prefixes and batch CRCs are checked before the requester's memory counts as
+ * filled. */
 #include "log/read/cold.h"
 
 #include "engine/base/check.h"
@@ -17,7 +18,8 @@ walk_fail(struct cold_read *read, enum rc rc)
 static bool
 walk_is_wanted(const struct cold_read *read, const uint8_t *batch)
 {
-    uint64_t last = record_batch_base_offset(batch) + (uint32_t)record_batch_last_offset_delta(batch);
+    uint64_t last = record_batch_base_offset(batch) +
+                    (uint32_t)record_batch_last_offset_delta(batch);
 
     if (last < read->target)
         return false;
@@ -26,7 +28,8 @@ walk_is_wanted(const struct cold_read *read, const uint8_t *batch)
            record_batch_max_timestamp(batch) >= read->time_ms;
 }
 
-/* May a batch of so many bytes be copied behind what is there? False ends the read; read->rc says when that is an error. */
+/* May a batch of so many bytes be copied behind what is there? False ends the read; read->rc says
+ * when that is an error. */
 static bool
 walk_has_room(struct cold_read *read, uint64_t batch_bytes)
 {
@@ -53,7 +56,8 @@ walk_given(struct cold_read *read, uint64_t base_offset, uint64_t last_offset, u
     read->bytes += (uint32_t)bytes;
 }
 
-/* One run that stands wholly in the chunk. Its bytes count only when the whole run has proved right. */
+/* One run that stands wholly in the chunk. Its bytes count only when the whole run has proved
+ * right. */
 static enum cold_walk
 walk_run(struct cold_read *read, const struct run_header *header, const uint8_t *batches)
 {
@@ -74,10 +78,8 @@ walk_run(struct cold_read *read, const struct run_header *header, const uint8_t 
             full = true;
             continue;
         }
-        bytes_copy(read->request.dst + read->bytes,
-                   read->request.dst_bytes - read->bytes,
-                   batch,
-                   bytes);
+        bytes_copy(
+            read->request.dst + read->bytes, read->request.dst_bytes - read->bytes, batch, bytes);
         walk_given(read, base, last, bytes);
         full = read->kind == COLD_FIND;
     }
@@ -129,8 +131,7 @@ walk_long(struct cold_read *read, const struct cold_chunk *chunk, const uint8_t 
                bytes + at,
                here);
     if (here > uncovered)
-        read->batch_crc =
-            hash_crc32c(read->batch_crc, bytes + at + uncovered, here - uncovered);
+        read->batch_crc = hash_crc32c(read->batch_crc, bytes + at + uncovered, here - uncovered);
     read->batch_left -= here;
     read->position += here;
     if (read->batch_left > 0)
@@ -205,11 +206,11 @@ cold__from_footer(const struct log *log,
     if (read->kind == COLD_FIND && times != NULL && times->position >= chunk->position) {
         const uint8_t *at = bytes + (times->position - chunk->position);
         if (times->position + times->bytes <= segment->file_bytes && section_is_intact(times, at))
-            delta = max_u64(delta,
-                            index_time_section_find(
-                                (const struct index_time_entry *)(const void *)at,
-                                (uint32_t)(times->bytes / sizeof(struct index_time_entry)),
-                                read->time_ms));
+            delta = max_u64(
+                delta,
+                index_time_section_find((const struct index_time_entry *)(const void *)at,
+                                        (uint32_t)(times->bytes / sizeof(struct index_time_entry)),
+                                        read->time_ms));
     }
     if (offsets == NULL || offsets->position < chunk->position ||
         offsets->position + offsets->bytes > segment->file_bytes)
@@ -217,9 +218,9 @@ cold__from_footer(const struct log *log,
     const uint8_t *at = bytes + (offsets->position - chunk->position);
     if (!section_is_intact(offsets, at))
         return 0;
-    uint64_t position =
-        index_section_find((const struct index_offset_entry *)(const void *)at,
-                           (uint32_t)(offsets->bytes / sizeof(struct index_offset_entry)),
-                           (uint32_t)min_u64(delta, UINT32_MAX));
+    uint64_t position = index_section_find(
+        (const struct index_offset_entry *)(const void *)at,
+        (uint32_t)(offsets->bytes / sizeof(struct index_offset_entry)),
+        (uint32_t)min_u64(delta, UINT32_MAX));
     return position % FORMAT_BLOCK_BYTES == 0 && position < segment->data_bytes ? position : 0;
 }

@@ -50,8 +50,7 @@ static enum rc
 recover_find_tiles(struct recover *recover)
 {
     size_t count;
-    enum rc rc =
-        disk_list(recover->disk, "", recover->entries, recover->entry_capacity, &count);
+    enum rc rc = disk_list(recover->disk, "", recover->entries, recover->entry_capacity, &count);
 
     if (rc != RC_OK)
         return rc;
@@ -123,8 +122,7 @@ recover_fill(struct partition *partition,
              const struct checkpoint_partition *record,
              const struct format_epoch *epochs)
 {
-    partition->state =
-        record->state == CHECKPOINT_HALTED ? PARTITION_HALTED : PARTITION_OPEN;
+    partition->state = record->state == CHECKPOINT_HALTED ? PARTITION_HALTED : PARTITION_OPEN;
     partition->config.partition = record->partition;
     bytes_copy(partition->config.topic_id, 16, record->topic_id, 16);
     partition->start_offset = record->start_offset;
@@ -263,7 +261,8 @@ recover_attach_all(struct recover *recover)
 
 /* ---- after the replay ---- */
 
-/* Producer states tell of batches that did not survive when the crash came between them and their group. */
+/* Producer states tell of batches that did not survive when the crash came between them and their
+ * group. */
 static void
 recover_cut_producers(struct log *log)
 {
@@ -271,9 +270,8 @@ recover_cut_producers(struct log *log)
         uint64_t incarnation = log->producers.table[i].incarnation;
         uint32_t slot = log_find(log, incarnation);
         if (incarnation != 0)
-            producers_cut(&log->producers,
-                          i,
-                          slot == UINT32_MAX ? 0 : log->partitions[slot].next_offset);
+            producers_cut(
+                &log->producers, i, slot == UINT32_MAX ? 0 : log->partitions[slot].next_offset);
     }
 }
 
@@ -309,7 +307,8 @@ recover_encode_log_producers(struct checkpoint_encoder *encoder, const struct lo
             reclaim_encode_producer(encoder, &log->producers.table[i], log->wall_ms);
 }
 
-/* Writes the checkpoint of one of today's tiles; with `all` it names the partitions of every tile. */
+/* Writes the checkpoint of one of today's tiles; with `all` it names the partitions of every tile.
+ */
 static enum rc
 recover_store(struct recover *recover, uint32_t log_idx, bool all)
 {
@@ -333,12 +332,12 @@ recover_store(struct recover *recover, uint32_t log_idx, bool all)
     uint64_t bytes = checkpoint_encode_end(&encoder);
     if (bytes == 0)
         return RC_NO_MEMORY;
-    return checkpoint_store(
-        recover->disk, log_idx, log->checkpoint_generation, buffer, bytes);
+    return checkpoint_store(recover->disk, log_idx, log->checkpoint_generation, buffer, bytes);
 }
 
-/* New epochs become durable before anything is served. When partitions have changed their tile, every tile first names
- * all of them, so that a crash between two checkpoints leaves none without an owner. */
+/* New epochs become durable before anything is served. When partitions have changed their tile,
+ * every tile first names all of them, so that a crash between two checkpoints leaves none without
+ * an owner. */
 static enum rc
 recover_commit(struct recover *recover)
 {

@@ -1,27 +1,28 @@
-/* What a start does before it serves: read the newest whole checkpoints, replay every journal found into segments, sync,
- * write checkpoints that name new journal epochs, and open the journals.
+/* What a start does before it serves: read the newest whole checkpoints, replay every journal found
+ * into segments, sync, write checkpoints that name new journal epochs, and open the journals.
  *
  *   logs made by log_init() -> recover_run_all() -> every log serves
  *
- * Synchronous, through struct disk. The cost depends on the journals' size, not on the data's. It never appends to a replayed
- * journal: a torn group followed by an intact older one cannot come back to life.
+ * Synchronous, through struct disk. The cost depends on the journals' size, not on the data's. It
+ * never appends to a replayed journal: a torn group followed by an intact older one cannot come
+ * back to life.
  *
  * Decision table (labels stand at the code and in test names):
  *   R1  no checkpoint, no journal files of a tile                -> a new tile
  *   R2  no checkpoint, but journal files                         -> refuse to start (RC_CORRUPT)
- *   R3  one torn checkpoint file and no journal files            -> a new tile (its first start was cut off)
- *   R4  no whole checkpoint otherwise                            -> refuse to start (RC_CORRUPT)
- *   R5  the checkpoint says "clean"                              -> nothing is replayed, leader epochs stay
- *   R6  a partition in several checkpoints                       -> the record with the greatest next offset
- *   R7  manifest missing, older than named, or damaged; a file missing or too short  -> halt the partition
- *   R8  the manifest lists segments at or above the active one   -> they are sealed: go on behind them
- *   R9  an entry of an unknown partition                         -> skip it (it was dropped)
- *   R10 a batch is damaged inside an acknowledged group          -> halt the partition
- *   R11 a batch below the next offset                            -> skip it (it is in the segments)
- *   R12 a batch above the next offset                            -> halt the partition (something is missing)
- *   R13 the journal is corrupt before its end                    -> halt every partition of that tile
- *   R14 not clean                                                -> leader epochs go up by one
- *   R15 a directory of no partition that is known                -> remove it
+ *   R3  one torn checkpoint file and no journal files            -> a new tile (its first start was
+ * cut off) R4  no whole checkpoint otherwise                            -> refuse to start
+ * (RC_CORRUPT) R5  the checkpoint says "clean"                              -> nothing is replayed,
+ * leader epochs stay R6  a partition in several checkpoints                       -> the record
+ * with the greatest next offset R7  manifest missing, older than named, or damaged; a file missing
+ * or too short  -> halt the partition R8  the manifest lists segments at or above the active one ->
+ * they are sealed: go on behind them R9  an entry of an unknown partition -> skip it (it was
+ * dropped) R10 a batch is damaged inside an acknowledged group          -> halt the partition R11 a
+ * batch below the next offset                            -> skip it (it is in the segments) R12 a
+ * batch above the next offset                            -> halt the partition (something is
+ * missing) R13 the journal is corrupt before its end                    -> halt every partition of
+ * that tile R14 not clean                                                -> leader epochs go up by
+ * one R15 a directory of no partition that is known                -> remove it
  *
  * Runs on: start. Allocates: its own memory, given back. Blocks: yes. */
 #ifndef EAGRE_LOG_RECOVER_RECOVER_H
@@ -40,9 +41,9 @@ struct recover_plan {
 };
 
 struct recover_report {
-    uint32_t tiles_found;     /* with a checkpoint */
+    uint32_t tiles_found; /* with a checkpoint */
     uint32_t tiles_clean;
-    uint32_t partitions;      /* recovered */
+    uint32_t partitions; /* recovered */
     uint32_t partitions_halted;
     uint64_t groups_replayed;
     uint64_t batches_replayed;
@@ -52,14 +53,14 @@ struct recover_report {
     uint32_t files_removed;
 };
 
-/* All tiles at once. RC_CORRUPT (R2, R4), RC_NEWER_FORMAT, RC_LIMIT (a table is too small for what is stored), RC_IO_ERROR ...:
- * nothing may be served; what is stored stays as it was or is as good. trail names file and position. */
+/* All tiles at once. RC_CORRUPT (R2, R4), RC_NEWER_FORMAT, RC_LIMIT (a table is too small for what
+ * is stored), RC_IO_ERROR ...: nothing may be served; what is stored stays as it was or is as good.
+ * trail names file and position. */
 enum rc recover_run_all(const struct recover_plan *plan,
                         struct recover_report *ret_report,
                         struct diag_trail *trail) MUST_USE;
 /* The same for a node with one log tile. */
-enum rc recover_run(struct log *log,
-                    struct recover_report *ret_report,
-                    struct diag_trail *trail) MUST_USE;
+enum rc
+recover_run(struct log *log, struct recover_report *ret_report, struct diag_trail *trail) MUST_USE;
 
 #endif

@@ -1,4 +1,5 @@
-/* What stands on the disk of one partition: its manifest, its directory, its active segment; and directories of none. */
+/* What stands on the disk of one partition: its manifest, its directory, its active segment; and
+ * directories of none. */
 #include "log/recover/recover_inner.h"
 
 #include "engine/base/check.h"
@@ -43,10 +44,8 @@ recover_add_sealed(struct log *log,
                    struct partition *partition,
                    const struct manifest_segment *listed)
 {
-    uint32_t at = segment_push(&log->segments,
-                               &partition->segments,
-                               partition_slot(log, partition),
-                               listed->base_offset);
+    uint32_t at = segment_push(
+        &log->segments, &partition->segments, partition_slot(log, partition), listed->base_offset);
 
     if (at == SEGMENT_NONE)
         return false;
@@ -109,7 +108,8 @@ recover_begin_active(struct log *log, struct partition *partition)
     return RC_OK;
 }
 
-/* The size of a segment's file in the listing, UINT64_MAX when it is not there. Marks it as known. */
+/* The size of a segment's file in the listing, UINT64_MAX when it is not there. Marks it as known.
+ */
 static uint64_t
 recover_listed_bytes(struct recover *recover, size_t count, const struct segment *segment)
 {
@@ -126,7 +126,8 @@ recover_listed_bytes(struct recover *recover, size_t count, const struct segment
     return UINT64_MAX;
 }
 
-/* Files of no segment (half-made ones, or rolled to after the checkpoint) go: their data is in the journal. */
+/* Files of no segment (half-made ones, or rolled to after the checkpoint) go: their data is in the
+ * journal. */
 static enum rc
 recover_remove_rest(struct recover *recover, const char *directory, size_t count)
 {
@@ -242,11 +243,8 @@ recover__remove_unknown(struct recover *recover)
 {
     struct disk_job job = {.kind = DISK_JOB_REMOVE_TREE};
     size_t count;
-    enum rc rc = disk_list(recover->disk,
-                           FORMAT_PARTITIONS_PATH,
-                           recover->entries,
-                           recover->entry_capacity,
-                           &count);
+    enum rc rc = disk_list(
+        recover->disk, FORMAT_PARTITIONS_PATH, recover->entries, recover->entry_capacity, &count);
 
     if (rc == RC_NOT_FOUND) {
         rc = disk_make_directory(recover->disk, FORMAT_PARTITIONS_PATH);

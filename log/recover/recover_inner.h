@@ -26,7 +26,7 @@ struct recover {
     struct recover_tile tiles[RECOVER_TILES_MAX];
     uint8_t *checkpoint; /* [checkpoint_bytes] */
     uint64_t checkpoint_bytes;
-    uint8_t *scan; /* [JOURNAL_SCAN_BYTES] */
+    uint8_t *scan;     /* [JOURNAL_SCAN_BYTES] */
     uint8_t *manifest; /* [manifest_bytes] */
     uint64_t manifest_bytes;
     struct disk_entry *entries; /* [entry_capacity] */
@@ -39,7 +39,10 @@ struct recover {
 struct partition *
 recover__find(const struct recover *recover, uint64_t incarnation, struct log **ret_log);
 /* Halts a partition and says so. */
-void recover__halt(struct recover *recover, struct partition *partition, const char *why, uint64_t position);
+void recover__halt(struct recover *recover,
+                   struct partition *partition,
+                   const char *why,
+                   uint64_t position);
 /* recover_files.c: manifest, directory listing and active segment of every recovered partition. */
 enum rc recover__attach(struct recover *recover, struct log *log, struct partition *partition);
 /* Removes directories of no partition (R15). */

@@ -1,4 +1,5 @@
-/* Replay: journal entries in order, as if they were appended again, into the slab ring and from there into segments. */
+/* Replay: journal entries in order, as if they were appended again, into the slab ring and from
+ * there into segments. */
 #include "log/recover/recover_inner.h"
 
 #include "engine/base/check.h"
@@ -22,8 +23,7 @@ recover_open(struct log *log, struct partition *partition, int *ret_fd)
         files_close_oldest_now(log);
     CHECK(log->file_free != LOG_NONE);
     format_path_segment(path, partition->incarnation, active->base_offset, 0);
-    enum rc rc =
-        disk_open(log->config.disk, path, DISK_READ | DISK_WRITE | DISK_DIRECT, ret_fd);
+    enum rc rc = disk_open(log->config.disk, path, DISK_READ | DISK_WRITE | DISK_DIRECT, ret_fd);
     if (rc == RC_OK)
         (void)files_adopt(log, *ret_fd, partition->segments.newest);
     return rc;
@@ -225,8 +225,7 @@ recover_entry(struct recover *recover,
 
     switch ((enum journal_kind)entry->kind) {
     case JOURNAL_DATA:
-        return recover_data(
-            recover, group, entry, journal_scan_entry_is_intact(group, entry_idx));
+        return recover_data(recover, group, entry, journal_scan_entry_is_intact(group, entry_idx));
     case JOURNAL_OPEN:
         return recover_open_entry(recover, entry, tile_idx);
     case JOURNAL_DROP:

@@ -356,7 +356,8 @@ rig_try(struct rig *rig, const struct rig_append *append)
         .seed = rig->next_ctx * 1000 + append->partition,
         .bytes = append->bytes,
         .records = append->records,
-        .timestamp_ms = append->timestamp_ms != 0 ? append->timestamp_ms : clock_wall_ms(&rig->clock),
+        .timestamp_ms = append->timestamp_ms != 0 ? append->timestamp_ms
+                                                  : clock_wall_ms(&rig->clock),
         .leader_epoch = partition->leader_epoch,
         .producer_id = append->producer_id == 0 ? -1 : append->producer_id,
         .sequence = append->producer_id == 0 ? -1 : append->sequence,
@@ -398,7 +399,8 @@ rig_append(struct rig *rig, const struct rig_append *append)
 void
 rig_append_wait(struct rig *rig, const struct rig_append *append)
 {
-    cr_assert_eq(rig_append(rig, append), LOG_APPEND_TAKEN, "refused: %s", rc_name(rig->last_ack.rc));
+    cr_assert_eq(
+        rig_append(rig, append), LOG_APPEND_TAKEN, "refused: %s", rc_name(rig->last_ack.rc));
     rig_settle(rig);
 }
 
@@ -490,7 +492,8 @@ rig_verify(struct rig *rig, uint32_t partition)
         idx++;
     while (offset < high_watermark) {
         struct log_read_result result = rig_read(rig, partition, offset, 200000);
-        cr_assert_eq(result.rc, RC_OK, "offset %llu: %s", (unsigned long long)offset, rc_name(result.rc));
+        cr_assert_eq(
+            result.rc, RC_OK, "offset %llu: %s", (unsigned long long)offset, rc_name(result.rc));
         cr_assert_gt(result.bytes, 0, "offset %llu: nothing", (unsigned long long)offset);
         for (uint32_t at = 0; at < result.bytes; idx++) {
             cr_assert_lt(idx, model->batch_count, "more than was written");
@@ -500,7 +503,12 @@ rig_verify(struct rig *rig, uint32_t partition)
             offset = model->batches[idx].base_offset + model->batches[idx].records;
         }
     }
-    cr_assert_eq(idx, model->batch_count, "partition %u: %u of %u batches", partition, idx, model->batch_count);
+    cr_assert_eq(idx,
+                 model->batch_count,
+                 "partition %u: %u of %u batches",
+                 partition,
+                 idx,
+                 model->batch_count);
 }
 
 void

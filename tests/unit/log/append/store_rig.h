@@ -1,8 +1,9 @@
-/* A whole log tile on a virtual disk and ring, driven by hand, with a model of what was acknowledged.
+/* A whole log tile on a virtual disk and ring, driven by hand, with a model of what was
+ * acknowledged.
  *
- * Batches are made from a seed, so the model keeps only {offset, size, seed}; rig_verify() reads a partition from start to
- * end and compares every byte. rig_crash() is a power cut at this moment; rig_open() recovers. Used by the tests of log/append,
- * log/read, log/recover and log/retain. */
+ * Batches are made from a seed, so the model keeps only {offset, size, seed}; rig_verify() reads a
+ * partition from start to end and compares every byte. rig_crash() is a power cut at this moment;
+ * rig_open() recovers. Used by the tests of log/append, log/read, log/recover and log/retain. */
 #ifndef EAGRE_TESTS_UNIT_LOG_APPEND_STORE_RIG_H
 #define EAGRE_TESTS_UNIT_LOG_APPEND_STORE_RIG_H
 
@@ -104,18 +105,22 @@ void rig_stop(struct rig *rig);
 uint32_t rig_create(struct rig *rig, const struct log_partition_config *config);
 /* After rig_open(): opens every partition of the model again. */
 void rig_reopen(struct rig *rig);
-/* Offers a batch until it is taken or refused; waits for no ack. LOG_APPEND_REFUSED: last_ack tells. */
+/* Offers a batch until it is taken or refused; waits for no ack. LOG_APPEND_REFUSED: last_ack
+ * tells. */
 enum log_append_status rig_append(struct rig *rig, const struct rig_append *append);
 /* Offers it once. */
 enum log_append_status rig_try(struct rig *rig, const struct rig_append *append);
 /* As rig_append(), then until its ack is there; rig->last_ack. */
 void rig_append_wait(struct rig *rig, const struct rig_append *append);
 /* Reads once at offset into dst, waiting for cold reads. */
-struct log_read_result rig_read(struct rig *rig, uint32_t partition, uint64_t offset, uint32_t max_bytes);
+struct log_read_result
+rig_read(struct rig *rig, uint32_t partition, uint64_t offset, uint32_t max_bytes);
 struct log_read_result rig_find(struct rig *rig, uint32_t partition, int64_t time_ms);
-/* Every batch of the model from the start offset on is there, in order, with every byte; nothing else is. */
+/* Every batch of the model from the start offset on is there, in order, with every byte; nothing
+ * else is. */
 void rig_verify(struct rig *rig, uint32_t partition);
-/* After a crash: what was acknowledged is there; what was not may be missing as a suffix. The model is cut to what is there. */
+/* After a crash: what was acknowledged is there; what was not may be missing as a suffix. The model
+ * is cut to what is there. */
 void rig_accept_crash(struct rig *rig);
 struct partition *rig_partition(struct rig *rig, uint32_t partition);
 struct log *rig_log(struct rig *rig, uint32_t partition);
