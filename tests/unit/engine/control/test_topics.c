@@ -206,10 +206,8 @@ Test(create_topics, does_not_answer_before_a_slow_gate_has_room_for_the_topic, .
     one_topic(&request, &topic, "late", 1);
     fixture->call_count = 0;
     uint32_t call = fixture_send(fixture, 0, KAFKA_CREATE_TOPICS, 5, &request);
-    for (uint32_t i = 0; i < 50; i++) {
-        control_tile_ops.poll(fixture->control, clock_now_ns(&fixture->clock));
-        clock_sim_advance(&fixture->clock, NS_PER_MS);
-    }
+    fixture_run(fixture);
+    cr_assert_eq(fixture_live(fixture), 1u, "all but the telling is done");
     cr_assert_not(fixture->calls[call].done);
     fixture->gates[1].keep = false;
     fixture_run(fixture);
@@ -239,6 +237,47 @@ Test(create_topics, takes_many_topics_of_one_request_into_few_appends, .timeout 
     cr_assert_eq(fixture_live(fixture), 120u);
     cr_assert_leq(fixture->logs[0].appends - appends, 4u);
     fixture_free(fixture);
+}
+
+/* Sixty topics in one request, the first twenty with two partitions; returns how many were created.
+ */
+static uint32_t
+create_sixty(uint32_t topics_max, uint32_t partitions_max)
+{
+    struct fixture *fixture = fixture_new(25);
+    static struct kafka_create_topics_topic topics[60];
+    struct kafka_create_topics_request request;
+    struct kafka_create_topics_response response;
+    static char names[60][16];
+    uint32_t good = 0;
+
+    fixture->config.limits.operations_max = 64;
+    fixture->config.limits.topics_max = topics_max;
+    fixture->config.limits.partitions_max = partitions_max;
+    fixture_restart(fixture);
+    fixture_run(fixture);
+    for (uint32_t i = 0; i < 60; i++) {
+        snprintf(names[i], sizeof(names[i]), "t%u", i);
+        one_topic(&request, &topics[i], names[i], i < 20 ? 2 : 1);
+    }
+    request.topics.at = topics;
+    request.topics.count = 60;
+    fixture_ask(fixture, KAFKA_CREATE_TOPICS, 4, &request, &response);
+    for (uint32_t i = 0; i < 60; i++) {
+        good += response.topics.at[i].error == 0;
+        cr_assert(response.topics.at[i].error == 0 ||
+                  response.topics.at[i].error == KAFKA_ERROR_POLICY_VIOLATION);
+    }
+    cr_assert_eq(fixture_live(fixture), good + (good < 20 ? good : 20));
+    fixture_free(fixture);
+    return good;
+}
+
+Test(create_topics, counts_what_the_same_batch_has_claimed_against_the_limits, .timeout = 20)
+{
+    cr_assert_eq(create_sixty(35, 256), 35u);
+    cr_assert_eq(create_sixty(64, 50), 30u);
+    cr_assert_eq(create_sixty(64, 256), 60u);
 }
 
 /* ---- failures */
