@@ -2,6 +2,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/diag.h"
+#include "log/retain/retain.h"
 
 /* When a requester is slow to pop, its marks are offered again after this time. */
 #define BROKER_MARK_RETRY_NS (200 * NS_PER_US)
@@ -31,6 +32,7 @@ broker_init(struct broker *broker,
     *broker = (struct broker){.log = log, .clock = clock, .requester_count = link_count};
     for (uint32_t i = 0; i < link_count; i++)
         broker->requesters[i].link = links[i];
+    retain_attach(log);
 }
 
 /* ---- responses ---- */
