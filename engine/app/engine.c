@@ -69,6 +69,35 @@ engine_kafka_port(const struct engine *engine)
     return engine->port;
 }
 
+void
+engine_keep_trace(struct engine *engine)
+{
+    engine->has_trace = true;
+}
+
+void
+engine_admin_config(struct engine *engine, struct admin_config *ret_config)
+{
+    *ret_config = (struct admin_config){
+        .control = engine->control,
+        .control_waker = &engine->cores[engine__control_core(engine)].waker,
+        .core_count = engine_core_count(engine),
+        .gate_count = engine->layout.gate_count,
+        .log_count = engine->layout.log_count,
+        .log_slots = (uint32_t)engine->settings->partitions_max,
+        .control_metrics = engine->control_metrics,
+    };
+    for (uint32_t i = 0; i < engine_core_count(engine); i++)
+        ret_config->cores[i] = &engine->cores[i];
+    for (uint32_t g = 0; g < engine->layout.gate_count; g++)
+        ret_config->gates[g] = engine->gates[g];
+    for (uint32_t l = 0; l < engine->layout.log_count; l++) {
+        ret_config->brokers[l] = &engine->brokers[l];
+        ret_config->log_metrics[l] = engine->log_metrics[l];
+        ret_config->log_partitions[l] = engine->partition_metrics[l];
+    }
+}
+
 /* ---- create ---- */
 
 /* Numbers gates and log tiles in the order in which the layout names them. */

@@ -18,6 +18,7 @@
 #ifndef EAGRE_ENGINE_APP_ENGINE_H
 #define EAGRE_ENGINE_APP_ENGINE_H
 
+#include "engine/admin/admin.h"
 #include "engine/base/diag.h"
 #include "engine/broker/broker.h"
 #include "engine/config/config.h"
@@ -53,6 +54,9 @@ struct engine_layout {
 
 struct engine;
 
+/* Keeps trace stamps of every batch; before engine_wire(). For the test of a record's life. */
+void engine_keep_trace(struct engine *engine);
+
 /* Takes the memory and opens the listener. settings, disk and tcp are borrowed for the engine's
  * life. memory_bytes is the whole budget. */
 enum rc engine_create(const struct settings *settings,
@@ -87,6 +91,10 @@ struct trace *engine_trace(struct engine *engine, uint32_t core_idx);
 const struct mem_arena *engine_memory(const struct engine *engine);
 /* The port that Kafka clients connect to. */
 uint16_t engine_kafka_port(const struct engine *engine);
+
+/* Everything that the admin pages look at; host, port, version and recovered are the caller's to
+ * set. */
+void engine_admin_config(struct engine *engine, struct admin_config *ret_config);
 
 /* One step of the way out: gates stop and drain, control stops the log tiles, then true. To be
  * called again until then (every few milliseconds, or after each simulator step). Any one thread.

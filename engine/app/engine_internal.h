@@ -52,6 +52,10 @@ struct engine {
     struct engine_job_rings jobs[LOG_TILES_MAX];
 
     struct log *logs[LOG_TILES_MAX];
+    struct metrics_tile *log_metrics[LOG_TILES_MAX];
+    struct metrics_partition *partition_metrics[LOG_TILES_MAX]; /* [partitions_max] each */
+    struct metrics_tile *control_metrics;
+    bool has_trace; /* stamps are kept (the simulator's life test; off in production) */
     struct broker brokers[LOG_TILES_MAX];
     struct gate *gates[REQUESTERS_MAX - 1];
     struct control *control;

@@ -6,10 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#ifndef EAGRE_VERSION
-#define EAGRE_VERSION "0.1.0"
-#endif
-
 static int
 help(void)
 {

@@ -1,5 +1,6 @@
 #include "engine/app/serve.h"
 
+#include "engine/admin/admin.h"
 #include "engine/app/banner.h"
 #include "engine/app/engine.h"
 #include "engine/app/layout.h"
@@ -171,8 +172,13 @@ serve_run(struct serve *serve, const sigset_t *signals)
     struct diag_trail trail = {0};
     int code = SERVE_OK;
 
-    enum rc rc = admin_start(
-        serve->engine, &serve->settings, &serve->recovered, &serve->admin, &trail);
+    struct admin_config admin;
+    engine_admin_config(serve->engine, &admin);
+    admin.host = serve->settings.admin.host;
+    admin.port = serve->settings.admin.port;
+    admin.version = EAGRE_VERSION;
+    admin.recovered = &serve->recovered;
+    enum rc rc = admin_start(&admin, &serve->admin, &trail);
     threads_go(&serve->threads);
     if (rc == RC_OK)
         rc = serve_await_boot(serve, signals, &trail);

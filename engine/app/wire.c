@@ -3,12 +3,79 @@
 
 #include "engine/base/check.h"
 #include "engine/topic/topic_name.h"
+#include "log/retain/retain.h"
 
 #include <stdio.h>
 
 #define ENGINE_CONTROL_CALLS 256u
 #define ENGINE_CONTROL_OPERATIONS 256u
 #define ENGINE_CONTROL_POOL_BYTES (64 * MIB)
+
+static const char *const engine_gate_names[] = {"gate0",
+                                                "gate1",
+                                                "gate2",
+                                                "gate3",
+                                                "gate4",
+                                                "gate5",
+                                                "gate6",
+                                                "gate7",
+                                                "gate8",
+                                                "gate9",
+                                                "gate10",
+                                                "gate11",
+                                                "gate12",
+                                                "gate13",
+                                                "gate14",
+                                                "gate15"};
+static const char *const engine_log_names[] = {"log0",
+                                               "log1",
+                                               "log2",
+                                               "log3",
+                                               "log4",
+                                               "log5",
+                                               "log6",
+                                               "log7",
+                                               "log8",
+                                               "log9",
+                                               "log10",
+                                               "log11",
+                                               "log12",
+                                               "log13",
+                                               "log14",
+                                               "log15"};
+
+static enum rc
+engine_take_tile_metrics(struct engine *engine,
+                         enum metrics_owner owner,
+                         const char *tile,
+                         struct metrics_tile **ret_metrics,
+                         struct diag_trail *trail)
+{
+    void *memory;
+
+    enum rc rc = mem_arena_take(&engine->arena, "metrics", sizeof(**ret_metrics), &memory, trail);
+    if (rc != RC_OK)
+        return rc;
+    *ret_metrics = memory;
+    metrics_init(*ret_metrics, owner, tile);
+    return RC_OK;
+}
+
+static enum rc
+engine_take_metrics(struct engine *engine, uint32_t log_idx, struct diag_trail *trail)
+{
+    size_t bytes = (size_t)engine->settings->partitions_max * sizeof(struct metrics_partition);
+    void *memory;
+
+    enum rc rc = engine_take_tile_metrics(
+        engine, METRICS_LOG, engine_log_names[log_idx], &engine->log_metrics[log_idx], trail);
+    if (rc == RC_OK)
+        rc = mem_arena_take(&engine->arena, "partition metrics", bytes, &memory, trail);
+    if (rc != RC_OK)
+        return rc;
+    engine->partition_metrics[log_idx] = memory;
+    return RC_OK;
+}
 
 /* Shares of the budget that is left after the rings: log tiles half, gates a quarter, control what
  * it needs. The slab ring is a power of two. */
@@ -68,8 +135,15 @@ engine_wire_log(struct engine *engine,
     char name[32];
     void *memory;
 
+    enum rc rc = engine_take_metrics(engine, log_idx, trail);
+    if (rc != RC_OK)
+        return rc;
+    config.metrics = engine->log_metrics[log_idx];
+    config.partition_metrics = engine->partition_metrics[log_idx];
+    if (engine->has_trace)
+        config.trace = &engine->traces[engine->log_core[log_idx]];
     snprintf(name, sizeof(name), "log tile %u", log_idx);
-    enum rc rc = mem_arena_take(&engine->arena, name, log_footprint(&config), &memory, trail);
+    rc = mem_arena_take(&engine->arena, name, log_footprint(&config), &memory, trail);
     if (rc != RC_OK)
         return rc;
     rc = log_init(memory, &config, &engine->logs[log_idx], trail);
@@ -281,38 +355,6 @@ done:
 static void
 engine_add_tiles(struct engine *engine)
 {
-    static const char *const gate_names[] = {"gate0",
-                                             "gate1",
-                                             "gate2",
-                                             "gate3",
-                                             "gate4",
-                                             "gate5",
-                                             "gate6",
-                                             "gate7",
-                                             "gate8",
-                                             "gate9",
-                                             "gate10",
-                                             "gate11",
-                                             "gate12",
-                                             "gate13",
-                                             "gate14",
-                                             "gate15"};
-    static const char *const log_names[] = {"log0",
-                                            "log1",
-                                            "log2",
-                                            "log3",
-                                            "log4",
-                                            "log5",
-                                            "log6",
-                                            "log7",
-                                            "log8",
-                                            "log9",
-                                            "log10",
-                                            "log11",
-                                            "log12",
-                                            "log13",
-                                            "log14",
-                                            "log15"};
     uint32_t gate_idx = 0;
     uint32_t log_idx = 0;
 
@@ -321,11 +363,11 @@ engine_add_tiles(struct engine *engine)
         for (uint32_t t = 0; t < layout->tile_count; t++) {
             bool is_gate = layout->tiles[t] == ENGINE_TILE_GATE;
             uint32_t idx = is_gate ? core_add(&engine->cores[c],
-                                              gate_names[gate_idx],
+                                              engine_gate_names[gate_idx],
                                               &gate_tile_ops,
                                               engine->gates[gate_idx])
                                    : core_add(&engine->cores[c],
-                                              log_names[log_idx],
+                                              engine_log_names[log_idx],
                                               &broker_tile_ops,
                                               &engine->brokers[log_idx]);
             CHECK(idx == t); /* io tags were made with this index */
@@ -390,5 +432,10 @@ engine_recover(struct engine *engine, struct recover_report *ret_report, struct 
         .ctx = engine,
     };
 
-    return recover_run_all(&plan, ret_report, trail);
+    enum rc rc = recover_run_all(&plan, ret_report, trail);
+    if (rc != RC_OK)
+        return rc;
+    for (uint32_t l = 0; l < engine->layout.log_count; l++)
+        retain_attach(engine->logs[l]);
+    return RC_OK;
 }
