@@ -9,6 +9,7 @@
 #define RESULT_BYTES 512u /* of one topic without its configs: name, message, id, numbers */
 #define CONFIG_BYTES 128u /* of one config of a created topic */
 #define ANSWER_BYTES 64u
+#define PARTITIONS_PER_TOPIC_MAX 65536u /* greatest value of topic.partitions_max */
 
 enum topics_wait { TOPICS_NOTHING, TOPICS_START };
 
@@ -56,6 +57,29 @@ start(struct control *control,
 
 /* ---- CreateTopics */
 
+/* True when the assignments name partitions [0, count) once each, in any order, every one with this
+ * broker among its replicas. */
+static bool
+assignments_are_good(const struct control *control, const struct kafka_create_topics_topic *asked)
+{
+    uint64_t seen[PARTITIONS_PER_TOPIC_MAX / 64] = {0};
+
+    for (uint32_t i = 0; i < asked->assignments.count; i++) {
+        const struct kafka_create_topics_assignment *assignment = &asked->assignments.at[i];
+        uint32_t partition = (uint32_t)assignment->partition_idx;
+        bool here = false;
+        if (partition >= asked->assignments.count ||
+            (seen[partition / 64] >> partition % 64 & 1) != 0)
+            return false;
+        seen[partition / 64] |= UINT64_C(1) << partition % 64;
+        for (uint32_t b = 0; b < assignment->broker_ids.count && !here; b++)
+            here = assignment->broker_ids.at[b] == control->config.node_id;
+        if (!here)
+            return false;
+    }
+    return true;
+}
+
 /* Partitions asked for, by count, default or assignments; 0 and an error in item when that is not
  * allowed. */
 static uint32_t
@@ -64,44 +88,34 @@ created_partitions(struct control *control,
                    const struct kafka_create_topics_topic *asked,
                    struct control_item *item)
 {
-    uint32_t max = control->config.limits.topic_partitions_max;
-    uint32_t count = (uint32_t)asked->partition_count;
+    uint32_t max = min_u32(control->config.limits.topic_partitions_max, PARTITIONS_PER_TOPIC_MAX);
+    bool assigned = asked->assignments.count > 0;
+    uint32_t count = assigned ? asked->assignments.count : (uint32_t)asked->partition_count;
+    int16_t error = KAFKA_ERROR_NONE;
+    const char *why = NULL;
 
-    if (asked->assignments.count > 0) {
-        if (asked->partition_count != -1 || asked->replication_factor != -1) {
-            refuse(call, item, KAFKA_ERROR_INVALID_REQUEST, "assignments exclude counts");
-            return 0;
-        }
-        count = asked->assignments.count;
-        /* Partition numbers must be 0 .. count - 1, each once; in any order up to a limit that
-         * keeps this check cheap. */
-        for (uint32_t i = 0; i < count && count <= max; i++) {
-            const struct kafka_create_topics_assignment *assignment = &asked->assignments.at[i];
-            if (assignment->partition_idx != (int32_t)i || assignment->broker_ids.count == 0) {
-                refuse(call,
-                       item,
-                       KAFKA_ERROR_INVALID_REPLICA_ASSIGNMENT,
-                       "assignments must name partitions 0, 1, ... in order, each with a broker");
-                return 0;
-            }
-        }
-    } else if (asked->partition_count == -1) {
+    if (!assigned && asked->partition_count == -1)
         count = control->config.default_partitions;
-    } else if (asked->partition_count < 1) {
-        refuse(call, item, KAFKA_ERROR_INVALID_PARTITIONS, "partitions must be at least 1");
-        return 0;
-    } else if (asked->replication_factor != -1 && asked->replication_factor < 1) {
-        refuse(call,
-               item,
-               KAFKA_ERROR_INVALID_REPLICATION_FACTOR,
-               "replication factor must be at least 1");
-        return 0;
+    if (assigned && (asked->partition_count != -1 || asked->replication_factor != -1)) {
+        error = KAFKA_ERROR_INVALID_REQUEST;
+        why = "assignments exclude counts";
+    } else if (!assigned && asked->partition_count != -1 && asked->partition_count < 1) {
+        error = KAFKA_ERROR_INVALID_PARTITIONS;
+        why = "partitions must be at least 1";
+    } else if (!assigned && asked->replication_factor != -1 && asked->replication_factor < 1) {
+        error = KAFKA_ERROR_INVALID_REPLICATION_FACTOR;
+        why = "replication factor must be at least 1";
+    } else if (count > max) {
+        error = KAFKA_ERROR_INVALID_PARTITIONS;
+        why = "topic.partitions_max is exceeded";
+    } else if (assigned && !assignments_are_good(control, asked)) {
+        error = KAFKA_ERROR_INVALID_REPLICA_ASSIGNMENT;
+        why = "assignments must name each partition from 0 on once, with this broker";
     }
-    if (count > max) {
-        refuse(call, item, KAFKA_ERROR_INVALID_PARTITIONS, "topic.partitions_max is exceeded");
-        return 0;
-    }
-    return count;
+    if (error == KAFKA_ERROR_NONE)
+        return count;
+    refuse(call, item, error, why);
+    return 0;
 }
 
 static bool

@@ -67,11 +67,11 @@ control__snapshot_let_go(struct control *control, const struct topic_snapshot *s
         buddy_give(&control->pool, memory);
 }
 
-/* Room for a snapshot in every gate's ring, beside the answers that are owed. */
+/* Room for a snapshot in the rings of gates [0, count), beside the answers that are owed. */
 static bool
-gates_have_room(struct control *control)
+gates_have_room(struct control *control, uint32_t count)
 {
-    for (uint32_t i = 0; i < control->config.gate_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (control->backlogs[i].snapshots >= CONTROL_SNAPSHOTS_MAX ||
             ring_free(control->config.gates[i].responses) == 0)
             return false;
@@ -82,11 +82,14 @@ gates_have_room(struct control *control)
 bool
 control__publish(struct control *control, struct topic_snapshot *snapshot)
 {
-    if (!gates_have_room(control)) {
+    /* While stopping the gates are drained: they need no topics, and might not give them back. */
+    uint32_t count = control_state(control) == CONTROL_STOPPING ? 0 : control->config.gate_count;
+
+    if (!gates_have_room(control, count)) {
         control->retry = true;
         return false;
     }
-    for (uint32_t i = 0; i < control->config.gate_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct response response = {
             .kind = RESPONSE_TOPIC,
             .request_kind = REQUEST_TOPIC_SEEN,

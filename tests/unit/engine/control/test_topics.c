@@ -137,6 +137,43 @@ Test(create_topics, does_nothing_when_it_only_validates, .timeout = 20)
     fixture_free(fixture);
 }
 
+Test(create_topics, takes_assignments_in_any_order_and_refuses_wrong_ones, .timeout = 20)
+{
+    struct fixture *fixture = fixture_ready(26);
+    int32_t here[2] = {7, 1};
+    int32_t elsewhere[1] = {7};
+    struct kafka_create_topics_assignment assignments[3];
+    struct kafka_create_topics_request request;
+    struct kafka_create_topics_topic topic;
+
+    for (int32_t i = 0; i < 3; i++) {
+        kafka_create_topics_assignment_defaults(&assignments[i]);
+        assignments[i].partition_idx = 2 - i;
+        assignments[i].broker_ids = (struct kafka_i32_list){here, 2};
+    }
+    one_topic(&request, &topic, "a", 3);
+    topic.assignments.at = assignments;
+    topic.assignments.count = 3;
+    cr_assert_eq(create_with(fixture, &request, 4), KAFKA_ERROR_INVALID_REQUEST);
+    topic.partition_count = -1;
+    topic.replication_factor = -1;
+    assignments[0].partition_idx = 1;
+    cr_assert_eq(
+        create_with(fixture, &request, 4), KAFKA_ERROR_INVALID_REPLICA_ASSIGNMENT, "twice");
+    assignments[0].partition_idx = 3;
+    cr_assert_eq(
+        create_with(fixture, &request, 4), KAFKA_ERROR_INVALID_REPLICA_ASSIGNMENT, "a gap");
+    assignments[0].partition_idx = -1;
+    cr_assert_eq(create_with(fixture, &request, 4), KAFKA_ERROR_INVALID_REPLICA_ASSIGNMENT);
+    assignments[0].partition_idx = 2;
+    assignments[1].broker_ids = (struct kafka_i32_list){elsewhere, 1};
+    cr_assert_eq(create_with(fixture, &request, 4), KAFKA_ERROR_INVALID_REPLICA_ASSIGNMENT);
+    assignments[1].broker_ids = (struct kafka_i32_list){here, 2};
+    cr_assert_eq(create_with(fixture, &request, 4), 0);
+    cr_assert_eq(fixture_live(fixture), 3u);
+    fixture_free(fixture);
+}
+
 /* ---- the good way */
 
 Test(create_topics, answers_counts_configs_and_a_real_id, .timeout = 20)
