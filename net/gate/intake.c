@@ -87,11 +87,10 @@ static uint32_t
 intake_take(struct gate *gate, const struct gate_connection *connection, uint32_t need)
 {
     const struct gate_limits *limits = &gate->config.limits;
-    bool waits = connection->wait == WAIT_INGEST;
+    bool overtakes = connection->wait != WAIT_INGEST && gate->ingest_waiters > 0;
 
-    if (gate->ingest_short || gate->ingest_waiters > (waits ? 1u : 0u))
-        if (!waits || gate->ingest_short)
-            return GATE_NONE;
+    if (gate->ingest_short || overtakes)
+        return GATE_NONE;
     uint32_t idx = slab_take(&gate->pool_blocks);
     if (idx == SLAB_NONE)
         return GATE_NONE;

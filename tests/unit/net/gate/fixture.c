@@ -475,6 +475,9 @@ log_serve(struct fixture *fixture, const struct request *request)
         partition->armed = true;
         partition->armed_high_watermark = request->u.arm.high_watermark;
         struct response response = log_answer(request, RC_OK);
+        if (fixture->mark_first)
+            fixture_append(fixture, request->slot, 1, 500);
+        fixture->mark_first = false;
         log_respond(fixture, &response);
         log_mark(fixture, request->slot);
     }

@@ -81,6 +81,7 @@ struct fixture {
     struct request held[4096]; /* appends whose answer the test gives itself */
     uint32_t held_count;
     bool hold_appends;
+    bool mark_first; /* the next ARM finds new records, and its mark overtakes its answer */
     uint32_t reads;
     uint32_t probes;
     uint32_t control_count;

@@ -427,3 +427,43 @@ Test(gate_fetch, gathers_from_several_log_tiles, .timeout = 20)
         cr_assert_gt(partition_of(&response, i)->records.count, 900u);
     fixture_free(fixture);
 }
+
+Test(gate_fetch, is_not_confused_by_a_mark_that_overtakes_the_answer_to_its_arming, .timeout = 20)
+{
+    struct fixture *fixture = fixture_new(NULL);
+    uint32_t stream = fixture_connect(fixture);
+    struct fixture_fetch fetch = plain(11);
+
+    fetch.min_bytes = 2000;
+    fixture->mark_first = true;
+    fixture_append(fixture, 0, 1, 500);
+    fixture_fetch_send(fixture, stream, &fetch);
+    fixture_run(fixture);
+    cr_assert_not(fixture->mark_first);
+    cr_assert_eq(fixture_frame(fixture, stream).at, NULL);
+    fixture_append(fixture, 0, 2, 500);
+    fixture_run(fixture);
+    struct kafka_fetch_response response = answer(fixture, stream, 11);
+    cr_assert_geq(partition_of(&response, 0)->records.count, 2000u);
+    fixture_free(fixture);
+}
+
+Test(gate_fetch, reads_only_as_the_first_of_its_connection, .timeout = 20)
+{
+    struct fixture *fixture = fixture_new(NULL);
+    uint32_t stream = fixture_connect(fixture);
+    struct fixture_fetch fetch = plain(11);
+
+    fixture_append(fixture, 0, 6, 100 * 1000);
+    fixture->streams[stream].stuck = true;
+    for (uint32_t i = 0; i < 6; i++)
+        fixture_fetch_send(fixture, stream, &fetch);
+    fixture_run(fixture);
+    cr_assert_eq(fixture_counter(&gate_gauges(fixture->gate)->requests), 6u);
+    cr_assert_leq(fixture_counter(&gate_gauges(fixture->gate)->response_used_bytes), MIB);
+    fixture->streams[stream].stuck = false;
+    fixture_run(fixture);
+    for (uint32_t i = 0; i < 6; i++)
+        cr_assert_gt(fixture_frame(fixture, stream).count, 600000u);
+    fixture_free(fixture);
+}

@@ -479,6 +479,44 @@ Test(gate_produce, gives_receive_memory_first_come_first_served, .timeout = 60)
     free(large);
 }
 
+Test(gate_produce, lets_nobody_overtake_who_waits_for_receive_memory, .timeout = 60)
+{
+    struct fixture *fixture = fixture_new(
+        &(struct fixture_options){.ingest_bytes = 2 * MIB, .fragment_bytes = 65536});
+    uint32_t capacity = MIB;
+    uint8_t *memory = malloc(2 * capacity);
+    struct fixture_produce large = plain(1);
+    struct fixture_produce small = plain(1);
+    uint32_t streams[4];
+
+    large.records.at = memory;
+    large.records.count = fixture_batch(memory, capacity, 7, 100 * 1024);
+    small.records.at = memory + capacity;
+    small.records.count = fixture_batch(memory + capacity, capacity, 1, 50 * 1024);
+    fixture->hold_appends = true;
+    for (uint32_t i = 0; i < 4; i++) { /* large, small, large, small */
+        streams[i] = fixture_connect(fixture);
+        fixture_produce_send(fixture, streams[i], i % 2 == 0 ? &large : &small);
+        fixture_run(fixture);
+    }
+    cr_assert_eq(
+        fixture->held_count, 2u, "there is room for the second small one, but not its turn");
+    struct fixture_produce other = plain(1);
+    uint32_t passer = fixture_connect(fixture);
+    fixture_produce_send(fixture, passer, &other);
+    fixture_run(fixture);
+    fixture_answer_held(fixture, 2, RC_OK);
+    fixture_run(fixture);
+    cr_assert_neq(fixture_frame(fixture, passer).at, NULL);
+    cr_assert_eq(fixture->held_count, 2u, "they try in order, and the first one still waits");
+    fixture_answer_held(fixture, 1, RC_OK); /* lent memory comes back at once */
+    fixture_run(fixture);
+    cr_assert_eq(fixture->held_count, 2u);
+    cr_assert_gt(fixture->held[1].u.produce.batch_bytes, 700u * 1024);
+    fixture_free(fixture);
+    free(memory);
+}
+
 Test(gate_produce, forgets_a_deleted_topic_and_knows_its_successor, .timeout = 20)
 {
     struct fixture *fixture = fixture_new(NULL);
