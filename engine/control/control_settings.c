@@ -10,7 +10,7 @@
 static void
 copy_text(char *to, size_t capacity, const char *from)
 {
-    size_t count = strnlen(from, capacity - 1);
+    size_t count = min_u64(strlen(from), capacity - 1);
 
     bytes_copy(to, capacity - 1, from, count);
     to[count] = 0;
