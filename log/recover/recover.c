@@ -212,8 +212,10 @@ recover_load(struct recover *recover, uint32_t tile_idx)
 
     tile->next_generation = 1;
     tile->next_group = 1;
-    if (rc == RC_NOT_FOUND && !tile->has_journal)
-        return RC_OK; /* R1 */
+    if (rc == RC_NOT_FOUND && !tile->has_journal) {
+        tile->has_checkpoint = false; /* its file may have a name and no byte */
+        return RC_OK;                 /* R1 */
+    }
     if (rc == RC_NOT_FOUND) {
         diag_trail_add(recover->trail, "tile %u: journal without a checkpoint", tile_idx);
         return RC_CORRUPT; /* R2 */
