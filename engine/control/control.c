@@ -7,6 +7,8 @@
 #define REGION_ALIGN 4096u
 #define POOL_BYTES_MIN (16 * MIB)
 
+_Static_assert(CONTROL_BUILD_BYTES % REGION_ALIGN == 0, "reply follows build without a gap");
+
 struct layout {
     uint64_t store;
     uint64_t places;
@@ -21,7 +23,6 @@ struct layout {
     uint64_t build;
     uint64_t reply;
     uint64_t found;
-    uint64_t unpack;
     uint64_t bytes;
 };
 
@@ -66,7 +67,6 @@ layout_of(const struct control_config *config)
     layout.build = region(&at, CONTROL_BUILD_BYTES);
     layout.reply = region(&at, CONTROL_REPLY_BYTES);
     layout.found = region(&at, CONTROL_FIND_BYTES);
-    layout.unpack = region(&at, CONTROL_UNPACK_BYTES);
     layout.bytes = at;
     return layout;
 }
@@ -139,7 +139,7 @@ place_regions(struct control *control, uint8_t *base)
     control->build = base + layout.build;
     control->reply = base + layout.reply;
     control->found = base + layout.found;
-    control->unpack = base + layout.unpack;
+    control->unpack = control->build;
 }
 
 enum rc

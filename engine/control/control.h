@@ -35,7 +35,7 @@
 /* Usual values of limits that are no settings. */
 #define CONTROL_CALLS 256u
 #define CONTROL_OPERATIONS 128u
-#define CONTROL_POOL_BYTES (32 * MIB)
+#define CONTROL_POOL_BYTES (16 * MIB)
 #define CONTROL_HOST_MAX 256u
 #define CONTROL_BROKER_CONFIGS_MAX 32u
 #define CONTROL_VALUE_MAX 288u

@@ -30,11 +30,12 @@
 #define CONTROL_RESPONSES_PER_POLL 512u
 #define CONTROL_REQUESTS_PER_POLL 64u        /* per gate */
 #define CONTROL_METADATA_BYTES (256u * 1024) /* one batch of the metadata log */
-#define CONTROL_REPLY_BYTES (16u << 20)      /* largest answer */
-#define CONTROL_BUILD_BYTES (48u << 20)      /* structs of the largest answer */
+#define CONTROL_REPLY_BYTES (8u << 20)       /* largest answer */
+#define CONTROL_BUILD_BYTES (24u << 20)      /* structs of the largest answer */
 #define CONTROL_FIND_BYTES (8u << 20)        /* one stored batch */
-#define CONTROL_UNPACK_BYTES (64u << 20)     /* one batch, decompressed */
-#define CONTROL_READ_BYTES (1u << 20)        /* piece of the metadata log at boot */
+#define CONTROL_UNPACK_BYTES \
+    (CONTROL_BUILD_BYTES + CONTROL_REPLY_BYTES) /* one batch, decompressed */
+#define CONTROL_READ_BYTES (1u << 20)           /* piece of the metadata log at boot */
 #define CONTROL_CALL_FACTOR \
     (KAFKA_ARENA_FACTOR + 32u)           /* call memory per byte of a request's body */
 #define CONTROL_RETRY_NS (1 * NS_PER_MS) /* something waits for room that no ring announces */
@@ -55,10 +56,12 @@ struct control {
     uint32_t operation_count;             /* under way */
     uint32_t call_count;                  /* under way */
     struct buddy pool;
+    /* Scratch, used within one call of a function: an answer is built and written, or a batch is
+     * decompressed, in the same bytes. */
     uint8_t *build;  /* [CONTROL_BUILD_BYTES] structs of an answer */
-    uint8_t *reply;  /* [CONTROL_REPLY_BYTES] its bytes */
-    uint8_t *found;  /* [CONTROL_FIND_BYTES] batch of a lookup by time */
-    uint8_t *unpack; /* [CONTROL_UNPACK_BYTES] */
+    uint8_t *reply;  /* [CONTROL_REPLY_BYTES] its bytes; follows build */
+    uint8_t *unpack; /* [CONTROL_UNPACK_BYTES] the same as build and reply */
+    uint8_t *found;  /* [CONTROL_FIND_BYTES] batch of a lookup by time, while find_busy */
     bool find_busy;
     struct control_link logs[LOG_TILES_MAX];
     bool gate_notify[CONTROL_GATES_MAX];

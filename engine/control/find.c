@@ -65,6 +65,14 @@ control__find_record(struct control *control,
     if (rc == RC_OK)
         rc = search(
             &info, (struct bytes){control->unpack, unpacked_bytes}, wanted, ret_offset, ret_time);
+    if (rc == RC_NO_MEMORY) {
+        /* Longer than the scratch, or the library could not allocate: its beginning skips no
+         * record. */
+        *ret_offset = info.base_offset;
+        *ret_time = info.base_timestamp_ms;
+        rc = RC_OK;
+        unpacked_bytes = CONTROL_UNPACK_BYTES;
+    }
     if (unpacked_bytes > UNPACK_KEEP_BYTES || rc != RC_OK)
         mem_release(control->unpack, CONTROL_UNPACK_BYTES);
     return rc;

@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 #include <lz4frame.h>
 #include <snappy-c.h>
+#include <stdlib.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -231,6 +232,31 @@ Test(list_offsets, says_that_a_damaged_batch_is_corrupt_and_goes_on, .timeout = 
     partition->batches[4][RECORD_BATCH_HEADER_BYTES] ^= 0xff; /* zstd magic */
     cr_assert_eq(list_at(fixture, 4, 1, 1400, -1).error, KAFKA_ERROR_CORRUPT_MESSAGE);
     cr_assert_eq(list_at(fixture, 4, 1, 1300, -1).error, 0);
+    fixture_free(fixture);
+}
+
+Test(list_offsets, falls_back_to_the_batchs_beginning_when_it_unpacks_to_too_much, .timeout = 60)
+{
+    struct fixture *fixture = fixture_ready(9);
+    size_t plain_bytes = (size_t)40 << 20; /* more than the scratch; packs to a few KiB */
+    uint8_t *plain = calloc(1, plain_bytes);
+    uint8_t *batch = malloc(1u << 20);
+    uint8_t header[BATCH_ROOM];
+
+    cr_assert_eq(fixture_create(fixture, "a", 2), 0);
+    plain_batch(header, 3000);
+    memcpy(batch, header, RECORD_BATCH_HEADER_BYTES);
+    size_t count = ZSTD_compress(
+        batch + RECORD_BATCH_HEADER_BYTES, 1u << 19, plain, plain_bytes, 1);
+    cr_assert_not(ZSTD_isError(count));
+    uint32_t bytes = (uint32_t)(RECORD_BATCH_HEADER_BYTES + count);
+    put_u32_be(batch + RECORD_BATCH_LENGTH, bytes - RECORD_BATCH_LENGTH_END);
+    put_u16_be(batch + RECORD_BATCH_ATTRIBUTES, RECORD_CODEC_ZSTD);
+    fixture_store(fixture_find(fixture, "a", 1), batch, bytes);
+    struct listed listed = list_at(fixture, 4, 1, 3020, -1);
+    cr_assert_eq(listed.error, 0);
+    cr_assert_eq(listed.offset, 0);
+    cr_assert_eq(listed.timestamp_ms, 3000);
     fixture_free(fixture);
 }
 
