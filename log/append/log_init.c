@@ -191,6 +191,7 @@ log_init(void *memory,
         .cold = (struct log_cold *)(void *)(base + layout.cold),
         .cold_memory = base + layout.cold + LOG_COLD_STATE_BYTES,
     };
+    memset(log->cold, 0, LOG_COLD_STATE_BYTES);
     memset(log->partition_buckets, 0xff, (size_t)layout.bucket_count * sizeof(uint32_t));
     slab_ring_init(&log->ring, base + layout.ring, config->slab_ring_bytes);
     tail_init(&log->tail, (struct tail_entry *)(void *)(base + layout.entries), layout.entry_count);

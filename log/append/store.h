@@ -362,7 +362,7 @@ struct log {
 static ALWAYS_INLINE struct partition *
 partition_of(const struct log *log, uint32_t slot, uint64_t incarnation)
 {
-    if (UNLIKELY(slot >= log->config.partitions_max))
+    if (UNLIKELY(slot >= log->partition_high))
         return NULL;
     struct partition *partition = &log->partitions[slot];
     return LIKELY(partition->incarnation == incarnation && incarnation != 0) ? partition : NULL;
