@@ -13,7 +13,8 @@
 
 static _Atomic int diag_level = DIAG_INFO;
 
-/* At most DIAG_LINES_PER_SECOND lines leave in one second; the rest are counted and the count is told later. */
+/* At most DIAG_LINES_PER_SECOND lines leave in one second; the rest are counted and the count is
+ * told later. */
 static struct {
     pthread_mutex_t lock;
     time_t second;

@@ -5,9 +5,10 @@
 #include <nmmintrin.h>
 #include <xxhash.h>
 
-/* x86-64-v2 is the lowest CPU we build for (CMake: -march=x86-64-v2), so the crc32 instruction is always there. It has a
- * latency of 3 cycles and a throughput of 1: three independent streams of HASH_STREAM_BYTES run at full rate and are joined
- * by a multiplication in GF(2) (measured: 11 GB/s one stream, 34 GB/s three). */
+/* x86-64-v2 is the lowest CPU we build for (CMake: -march=x86-64-v2), so the crc32 instruction is
+ * always there. It has a latency of 3 cycles and a throughput of 1: three independent streams of
+ * HASH_STREAM_BYTES run at full rate and are joined by a multiplication in GF(2) (measured: 11 GB/s
+ * one stream, 34 GB/s three). */
 #define HASH_POLYNOMIAL 0x82F63B78u
 #define HASH_STREAM_BYTES 1024u
 
@@ -46,7 +47,8 @@ hash_crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t count_b)
     return hash_multiply(hash_power(count_b), crc_a) ^ crc_b;
 }
 
-/* Multiplication by x^(8 * HASH_STREAM_BYTES) as four table look-ups; filled before main() so that no core races for it. */
+/* Multiplication by x^(8 * HASH_STREAM_BYTES) as four table look-ups; filled before main() so that
+ * no core races for it. */
 static uint32_t hash_shift[4][256];
 
 __attribute__((constructor)) static void

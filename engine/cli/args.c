@@ -1,6 +1,7 @@
 #include "engine/cli/cli.h"
 
-#include <errno.h>
+#include "engine/config/parse.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,13 +40,11 @@ cli_number(
     const struct cli_args *args, const char *name, int64_t fallback, int64_t low, int64_t high)
 {
     const char *text = cli_text(args, name, NULL);
-    char *end;
+    int64_t value;
 
     if (text == NULL)
         return fallback;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || value < low || value > high)
+    if (!parse_i64(text, strlen(text), &value) || value < low || value > high)
         exit(cli_fail(args,
                       CLI_USAGE,
                       "--%s %s: must be a whole number in [%lld, %lld]",

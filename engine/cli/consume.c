@@ -1,6 +1,8 @@
-/* eagre consume: prints records of all or one partition, from the beginning, an offset or a time.
- */
+/* eagre consume: prints records of one or all partitions, from a chosen offset or time on. */
 #include "engine/cli/cli.h"
+
+#include "engine/base/bytes.h"
+#include "engine/config/parse.h"
 
 #include <jansson.h>
 #include <signal.h>
@@ -51,7 +53,7 @@ consume_json_text(const void *at, size_t count)
         if (byte < 0x80) {
             copy[used++] = (char)byte;
         } else {
-            memcpy(copy + used, "\xEF\xBF\xBD", 3);
+            bytes_copy(copy + used, count * 3 - used, "\xEF\xBF\xBD", 3);
             used += 3;
         }
     }
@@ -147,7 +149,6 @@ consume_begin(struct consume *consume, rd_kafka_topic_partition_list_t *list)
     const char *from = cli_text(args, "from", "beginning");
     int64_t time_ms = cli_number(args, "from-time", -1, 0, INT64_MAX);
     int64_t offset;
-    char *end;
 
     if (time_ms >= 0) {
         for (int i = 0; i < list->cnt; i++)
@@ -162,11 +163,8 @@ consume_begin(struct consume *consume, rd_kafka_topic_partition_list_t *list)
         offset = RD_KAFKA_OFFSET_BEGINNING;
     } else if (strcmp(from, "end") == 0) {
         offset = RD_KAFKA_OFFSET_END;
-    } else {
-        offset = strtoll(from, &end, 10);
-        if (end == from || *end != '\0' || offset < 0)
-            return cli_fail(
-                args, CLI_USAGE, "--from %s: must be beginning, end, or an offset", from);
+    } else if (!parse_i64(from, strlen(from), &offset) || offset < 0) {
+        return cli_fail(args, CLI_USAGE, "--from %s: must be beginning, end, or an offset", from);
     }
     for (int i = 0; i < list->cnt; i++)
         list->elems[i].offset = offset;

@@ -69,7 +69,8 @@ buddy_init(struct buddy *pool, void *bookkeeping, void *region, uint64_t region_
     for (uint32_t i = 0; i < pool->page_count; i++)
         pool->pages[i] = (struct buddy_page){.newer = BUDDY_NONE, .older = BUDDY_NONE};
 
-    /* Largest aligned blocks first; pushed from the end so that the lowest addresses are taken first. */
+    /* Largest aligned blocks first; pushed from the end so that the lowest addresses are taken
+     * first. */
     uint32_t end = pool->page_count;
     while (end > 0) {
         uint32_t order = BUDDY_ORDERS - 1;

@@ -21,7 +21,8 @@ byte_ring_room(struct byte_ring *ring, uint64_t wanted)
     uint64_t room = ring->capacity - (ring->tail - ring->head_seen);
 
     if (room < wanted) {
-        /* Pairs with the release of head in byte_ring_release(): the consumer is done with those bytes. */
+        /* Pairs with the release of head in byte_ring_release(): the consumer is done with those
+         * bytes. */
         ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
         room = ring->capacity - (ring->tail - ring->head_seen);
     }

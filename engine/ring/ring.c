@@ -60,14 +60,16 @@ ring_copy_out(const struct ring *ring, uint64_t number, uint8_t *items, uint32_t
     memcpy(items + first_bytes, ring->slots, (size_t)(count - first) * ring->slot_bytes);
 }
 
-/* Free slots after what is reserved; looks at the consumer's index only when fewer than wanted seem free. */
+/* Free slots after what is reserved; looks at the consumer's index only when fewer than wanted seem
+ * free. */
 static ALWAYS_INLINE uint64_t
 ring_free_for(struct ring *ring, uint64_t wanted)
 {
     uint64_t free_count = ring->slot_count - (ring->tail_reserved - ring->head_seen);
 
     if (free_count < wanted) {
-        /* Pairs with the release of head in ring_pop() and ring_advance(): slots below it may be reused. */
+        /* Pairs with the release of head in ring_pop() and ring_advance(): slots below it may be
+         * reused. */
         ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
         free_count = ring->slot_count - (ring->tail_reserved - ring->head_seen);
     }
@@ -104,11 +106,13 @@ ring_reserve(struct ring *ring)
 void
 ring_publish(struct ring *ring)
 {
-    /* Pairs with the acquire of tail in ring_tail_for(): slot contents are visible before the new tail. */
+    /* Pairs with the acquire of tail in ring_tail_for(): slot contents are visible before the new
+     * tail. */
     atomic_store_explicit(&ring->tail, ring->tail_reserved, memory_order_release);
 }
 
-/* Published slots from head on; looks at the producer's index only when fewer than wanted seem there. */
+/* Published slots from head on; looks at the producer's index only when fewer than wanted seem
+ * there. */
 static ALWAYS_INLINE uint64_t
 ring_used_for(struct ring *ring, uint64_t head, uint64_t wanted)
 {

@@ -2,8 +2,8 @@
 
 #include "engine/base/check.h"
 
-/* Completions taken per round: enough to drain a burst of journal, segment and socket completions, small enough that a round
- * stays far below a commit's time. */
+/* Completions taken per round: enough to drain a burst of journal, segment and socket completions,
+ * small enough that a round stays far below a commit's time. */
 #define CORE_COMPLETIONS 256u
 
 static uint64_t
@@ -106,8 +106,9 @@ core_sleep(struct core *core, uint64_t now)
     if (core->next_deadline_ns <= now)
         return;
     atomic_store_explicit(&core->waker.asleep, 1, memory_order_relaxed);
-    /* First of the two fences: the store of `asleep` is visible before we look at the rings. Pairs with the fence in
-     * waker_notify(), which puts the publication before its look at `asleep`: one of the two sides sees the other. */
+    /* First of the two fences: the store of `asleep` is visible before we look at the rings. Pairs
+     * with the fence in waker_notify(), which puts the publication before its look at `asleep`: one
+     * of the two sides sees the other. */
     atomic_thread_fence(memory_order_seq_cst);
     if (!core_has_work(core)) {
         uint64_t timeout = core->next_deadline_ns == NO_DEADLINE ? UINT64_MAX

@@ -1,5 +1,6 @@
-/* Two threads on the rings: every item arrives once, in order, with its contents. Run under TSan, which sees a missing
- * release or acquire; a plain program because Criterion does not run under TSan. Bounded by ITEMS. */
+/* Two threads on the rings: every item arrives once, in order, with its contents. Run under TSan,
+ * which sees a missing release or acquire; a plain program because Criterion does not run under
+ * TSan. Bounded by ITEMS. */
 #include "engine/ring/byte_ring.h"
 #include "engine/ring/ring.h"
 

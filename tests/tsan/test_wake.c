@@ -1,8 +1,9 @@
-/* The two-fence sleep: a core that sleeps the moment it finds its ring empty must notice every publication. A lost wake-up shows
- * as a consumer that stays blocked until its deadline (one second here) and is counted as a failure.
+/* The two-fence sleep: a core that sleeps the moment it finds its ring empty must notice every
+ * publication. A lost wake-up shows as a consumer that stays blocked until its deadline (one second
+ * here) and is counted as a failure.
  *
- * TSan does not model fences, so this program proves the protocol by stress: with either fence taken out (build with
- * -DEAGRE_MUTANT_NO_FENCE, tests/mutants) it fails. Bounded by ROUNDS. */
+ * TSan does not model fences, so this program proves the protocol by stress: with either fence
+ * taken out (build with -DEAGRE_MUTANT_NO_FENCE, tests/mutants) it fails. Bounded by ROUNDS. */
 #include "engine/ring/ring.h"
 #include "engine/tile/tile.h"
 

@@ -1,5 +1,6 @@
 /* Goal: checksums and hashes agree with the published vectors and with each other.
- * Method: vectors of RFC 3720 B.4 and of other clients' partitioners; splits and joins of seeded bytes. */
+ * Method: vectors of RFC 3720 B.4 and of other clients' partitioners; splits and joins of seeded
+ * bytes. */
 #include "engine/base/hash.h"
 
 #include <criterion/criterion.h>
