@@ -10,13 +10,36 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What the running test took; given back by give_back(), also when the test fails. */
+static void *taken[128];
+static uint32_t taken_count;
+
+static void *
+take(size_t bytes)
+{
+    void *memory = aligned_alloc(64, round_up(bytes, 64));
+
+    cr_assert(memory != NULL && taken_count < ARRAY_COUNT(taken));
+    taken[taken_count++] = memory;
+    return memory;
+}
+
+static void
+give_back(void)
+{
+    while (taken_count > 0)
+        free(taken[--taken_count]);
+}
+
+TestSuite(topic_store, .fini = give_back);
+
 static struct topic_store *
 new_store(uint32_t topics_max, uint32_t partitions_max, uint64_t seed)
 {
     struct topic_store_config config = {topics_max, partitions_max, seed};
-    struct topic_store *store = calloc(1, sizeof(*store));
-    size_t bytes = round_up(topic_store_footprint(&config), 64);
-    void *memory = aligned_alloc(64, bytes);
+    struct topic_store *store = take(sizeof(*store));
+    size_t bytes = topic_store_footprint(&config);
+    void *memory = take(bytes);
 
     memset(memory, 0xa5, bytes); /* init must not rely on zeroed memory */
     topic_store_init(store, memory, &config);
