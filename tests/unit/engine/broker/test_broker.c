@@ -3,6 +3,8 @@
  * log/append) and rings in memory. */
 #include "engine/broker/broker.h"
 
+#include "log/retain/retain.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,7 @@ struct log {
     uint32_t read_again;   /* answer RC_AGAIN this many times */
     uint32_t appended;
     uint32_t stops;
+    uint32_t retentions; /* how often retention was attached */
     uint32_t unnamed;    /* partitions that a prune finds: their slots, counting down */
     uint32_t drop_again; /* answer RC_AGAIN this many times */
 };
@@ -147,6 +150,12 @@ log_trim(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t start_of
     log->events[log->event_count++] = (struct log_event){
         .kind = LOG_EVENT_TRIMMED, .slot = slot, .ctx = ctx, .start_offset = start_offset};
     return incarnation != 0 ? RC_OK : RC_UNKNOWN_PARTITION;
+}
+
+void
+retain_attach(struct log *log)
+{
+    log->retentions++;
 }
 
 void
@@ -283,6 +292,12 @@ Test(broker, answers_an_unknown_kind_and_an_unknown_partition)
     cr_assert_eq(refused.ctx, 42u);
     cr_assert_eq(answer(1).rc, RC_UNKNOWN_PARTITION);
     cr_assert(ring_is_empty(&rings[1][1]));
+}
+
+Test(broker, attaches_retention_once)
+{
+    poll();
+    cr_assert_eq(script.retentions, 1u);
 }
 
 Test(broker, a_waiting_produce_keeps_its_place_and_stops_no_other_door)
