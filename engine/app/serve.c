@@ -184,7 +184,8 @@ serve_run(struct serve *serve, const sigset_t *signals)
         rc = serve_await_boot(serve, signals, &trail);
     if (rc == RC_OK) {
         banner_ready(serve->engine, &serve->settings, admin_port(serve->admin));
-        while (!serve_signalled(signals))
+        int signal_number;
+        while (sigwait(signals, &signal_number) != 0)
             ;
         banner_stopping();
     } else if (rc != RC_CLOSED) {

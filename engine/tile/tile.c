@@ -120,6 +120,17 @@ core_sleep(struct core *core, uint64_t now)
     atomic_store_explicit(&core->waker.asleep, 0, memory_order_relaxed);
 }
 
+/* After a round that did work: when no ring holds more, the next round will most likely find
+ * nothing and the core will sleep. Then what is queued goes to the kernel together with the wait:
+ * one syscall instead of two, which is a third of a lone request's syscalls. Never two rounds in
+ * turn, so nothing queued waits longer than one round. */
+static void
+core_consider_lazy(struct core *core)
+{
+    core->io->lazy = core->spin_ns == 0 && core->mode == CORE_POLL_AUTO && !core->io->lazy &&
+                     !core_has_work(core);
+}
+
 void
 core_run(struct core *core)
 {
@@ -127,8 +138,10 @@ core_run(struct core *core)
     while (atomic_load_explicit(&core->stop, memory_order_acquire) == 0) {
         if (core_step(core) > 0) {
             core->idle_since_ns = 0;
+            core_consider_lazy(core);
             continue;
         }
+        core->io->lazy = false;
         if (core->mode == CORE_POLL_ALWAYS) {
             __builtin_ia32_pause();
             continue;

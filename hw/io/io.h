@@ -87,6 +87,10 @@ struct io {
     uint32_t under_way;    /* requests submitted and not yet reaped; kept by the body */
     uint64_t
         overflows; /* times the kernel had to set completions aside; 0 unless a limit is wrong */
+    /* Set by the core loop when it will wait next unless something comes up: io_reap() then takes
+     * what is there and leaves what is queued to io_wait(), which hands it over and waits in one
+     * syscall. */
+    bool lazy;
 };
 
 /* Queues one request; false when IO_REQUESTS_MAX are under way (nothing is taken). The request

@@ -100,7 +100,7 @@ uring_enter_if_needed(struct uring *uring)
 
     if (UNLIKELY((flags & IORING_SQ_CQ_OVERFLOW) != 0))
         uring->io.overflows++;
-    if (io_uring_sq_ready(&uring->ring) > 0 ||
+    if ((io_uring_sq_ready(&uring->ring) > 0 && !uring->io.lazy) ||
         (flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0)
         uring_enter(uring);
 }
