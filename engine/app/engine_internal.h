@@ -60,7 +60,6 @@ struct engine {
     struct gate *gates[REQUESTERS_MAX - 1];
     struct control *control;
     enum engine_stage stage;
-    struct topic_config topic_defaults;
 };
 
 /* The core that runs control: one above the layout's. */

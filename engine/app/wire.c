@@ -7,9 +7,6 @@
 
 #include <stdio.h>
 
-#define ENGINE_CONTROL_CALLS 256u
-#define ENGINE_CONTROL_OPERATIONS 256u
-#define ENGINE_CONTROL_POOL_BYTES (64 * MIB)
 
 static const char *const engine_gate_names[] = {"gate0",
                                                 "gate1",
@@ -225,61 +222,6 @@ engine_wire_gate(struct engine *engine,
     return gate_init(memory, &config, &engine->gates[gate_idx], trail);
 }
 
-/* What the broker's settings say about topics that have no value of their own. A setting that
- * stands at its preset is left out, so that DescribeConfigs names the true source. */
-static enum rc
-engine_topic_defaults(struct engine *engine, struct diag_trail *trail)
-{
-    static const char *const keys[] = {
-        "retention.ms", "retention.bytes", "segment.bytes", "segment.ms", "max.message.bytes"};
-    const struct settings *settings = engine->settings;
-    const int64_t values[] = {
-        settings->retention_ms,
-        settings->retention_bytes,
-        (int64_t)settings->segment_bytes,
-        settings->segment_ms,
-        (int64_t)settings->max_message_bytes,
-    };
-    const struct topic_config none = {0};
-    enum rc rc = RC_OK;
-
-    for (uint32_t i = 0; rc == RC_OK && i < ARRAY_COUNT(keys); i++) {
-        struct bytes key = {(const uint8_t *)keys[i], strlen(keys[i])};
-        enum topic_config_key known = topic_config_find(key);
-        char text[TOPIC_CONFIG_TEXT_MAX];
-        if (known == TOPIC_CONFIG_COUNT || topic_config_number(&none, NULL, known) == values[i])
-            continue;
-        int count = snprintf(text, sizeof(text), "%lld", (long long)values[i]);
-        rc = topic_config_set(&engine->topic_defaults,
-                              key,
-                              (struct bytes){(const uint8_t *)text, (size_t)count},
-                              trail);
-    }
-    return rc;
-}
-
-/* The settings as DescribeConfigs shows them for the broker. */
-static void
-engine_broker_configs(struct engine *engine, struct control_config *config)
-{
-    struct settings presets;
-
-    config_defaults(&presets);
-    for (uint32_t i = 0; i < config_count() && i < CONTROL_BROKER_CONFIGS_MAX; i++) {
-        const struct setting *setting = config_at(i);
-        struct control_broker_config *row = &config->configs[config->config_count++];
-        char preset[sizeof(row->value)];
-        config_value(engine->settings, setting, row->value, sizeof(row->value));
-        config_value(&presets, setting, preset, sizeof(preset));
-        row->key = setting->name;
-        row->sentence = setting->about;
-        row->is_default = strcmp(preset, row->value) == 0;
-        row->type = setting->type == SETTING_U64 || setting->type == SETTING_MS
-                        ? TOPIC_CONFIG_TYPE_LONG
-                        : TOPIC_CONFIG_TYPE_STRING;
-    }
-}
-
 static void
 engine_control_links(struct engine *engine, struct control_config *config)
 {
@@ -299,18 +241,6 @@ engine_control_links(struct engine *engine, struct control_config *config)
         };
 }
 
-/* host:port that clients are told: --advertise, else the listener's own. */
-static void
-engine_advertise(const struct engine *engine, struct control_config *config)
-{
-    const struct settings *settings = engine->settings;
-    bool given = settings->advertise.host[0] != '\0';
-    const char *host = given ? settings->advertise.host : settings->kafka.host;
-
-    snprintf(config->host, sizeof(config->host), "%s", host);
-    config->port = given ? settings->advertise.port : engine->port;
-}
-
 static enum rc
 engine_wire_control(struct engine *engine, struct diag_trail *trail)
 {
@@ -321,33 +251,15 @@ engine_wire_control(struct engine *engine, struct diag_trail *trail)
 
     if (config == NULL)
         return RC_NO_MEMORY;
-    enum rc rc = engine_topic_defaults(engine, trail);
-    if (rc != RC_OK)
-        goto done;
+    config->log_tile_count = engine->layout.log_count;
+    control_config_take(config, settings, engine->port);
     config->clock = engine->clocks[core_idx];
     config->disk = engine->disk;
     config->gate_count = engine->layout.gate_count;
-    config->log_tile_count = engine->layout.log_count;
-    config->limits = (struct control_limits){
-        .topics_max = (uint32_t)settings->topics_max,
-        .partitions_max = (uint32_t)settings->partitions_max * engine->layout.log_count,
-        .topic_partitions_max = (uint32_t)settings->topic_partitions_max,
-        .calls_max = ENGINE_CONTROL_CALLS,
-        .operations_max = ENGINE_CONTROL_OPERATIONS,
-        .pool_bytes = ENGINE_CONTROL_POOL_BYTES,
-    };
-    config->broker = engine->topic_defaults;
-    config->node_id = (int32_t)settings->broker_id;
-    config->producer_block = (uint32_t)settings->producer_id_block;
-    config->auto_create = settings->topic_auto_create;
-    config->default_partitions = (uint32_t)settings->topic_partitions_default;
-    engine_advertise(engine, config);
     engine_control_links(engine, config);
-    engine_broker_configs(engine, config);
-    rc = mem_arena_take(&engine->arena, "control", control_footprint(config), &memory, trail);
+    enum rc rc = mem_arena_take(&engine->arena, "control", control_footprint(config), &memory, trail);
     if (rc == RC_OK)
         rc = control_init(memory, config, &engine->control, trail);
-done:
     mem_boot_free(config);
     return rc;
 }
