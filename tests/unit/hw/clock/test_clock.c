@@ -54,6 +54,20 @@ error_ns(struct clock *clock)
     return best_ns;
 }
 
+/* The error must be small at some second's end: a busy machine may spoil one measurement of the
+ * slope, and the next one mends it. A slope that stays wrong by 0.2 % is never below 1 ms here. */
+static void
+expect_in_step(struct clock *clock)
+{
+    uint64_t off_ns = error_ns(clock);
+
+    for (int more = 0; off_ns >= 100 * NS_PER_US && more < 4; more++) {
+        read_for(clock, NS_PER_S);
+        off_ns = error_ns(clock);
+    }
+    cr_assert_lt(off_ns, 100 * NS_PER_US);
+}
+
 Test(clock_random_below, stops_the_program_on_an_empty_range, .signal = SIGABRT, .timeout = 10)
 {
     struct clock clock;
@@ -62,25 +76,25 @@ Test(clock_random_below, stops_the_program_on_an_empty_range, .signal = SIGABRT,
     clock_random_below(&clock, 0);
 }
 
-Test(clock_real, never_goes_back_when_its_slope_was_too_steep, .timeout = 20)
+Test(clock_real, never_goes_back_when_its_slope_was_too_steep, .timeout = 30)
 {
     struct clock clock;
 
     clock_init_real(&clock);
     /* 0.2 % too fast: after the first second it is 2 ms ahead and must slow down, not step back. */
     clock.tsc_to_ns_mult += clock.tsc_to_ns_mult / 500;
-    read_for(&clock, 3 * NS_PER_S);
-    cr_assert_lt(error_ns(&clock), 100 * NS_PER_US);
+    read_for(&clock, 3500 * NS_PER_MS);
+    expect_in_step(&clock);
 }
 
-Test(clock_real, catches_up_when_its_slope_was_too_flat, .timeout = 20)
+Test(clock_real, catches_up_when_its_slope_was_too_flat, .timeout = 30)
 {
     struct clock clock;
 
     clock_init_real(&clock);
     clock.tsc_to_ns_mult -= clock.tsc_to_ns_mult / 500;
-    read_for(&clock, 2 * NS_PER_S);
-    cr_assert_lt(error_ns(&clock), 100 * NS_PER_US);
+    read_for(&clock, 2500 * NS_PER_MS);
+    expect_in_step(&clock);
 }
 
 Test(clock_real, survives_a_counter_that_was_set_back, .timeout = 10)
@@ -95,14 +109,14 @@ Test(clock_real, survives_a_counter_that_was_set_back, .timeout = 10)
     cr_assert_lt(error_ns(&clock), 100 * NS_PER_US);
 }
 
-Test(clock_real, follows_the_kernel_clock_across_recalibration, .timeout = 20)
+Test(clock_real, follows_the_kernel_clock_across_recalibration, .timeout = 30)
 {
     struct clock clock;
 
     clock_init_real(&clock);
     cr_log_info("source: %s", clock_source_name(&clock));
     read_for(&clock, 2500 * NS_PER_MS);
-    cr_assert_lt(error_ns(&clock), 100 * NS_PER_US);
+    expect_in_step(&clock);
     cr_assert_gt(clock_wall_ms(&clock), INT64_C(1700000000000));
 }
 
