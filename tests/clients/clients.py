@@ -274,7 +274,7 @@ def python_admin():
 
 # ---- one million records, before and after a restart ----
 
-MILLION = 1000000
+MILLION = int(os.environ.get("CLIENTS_RECORDS", "1000000"))
 PARTITIONS = 4
 
 
@@ -327,9 +327,11 @@ def restart():
     check(replayed and all(value == 0 for value in replayed), f"a clean start replayed {replayed}")
 
 
-def still_alive():
+def ends_well():
     check(server.alive(), "the server is gone")
     check(server.http("/healthz") != "", "no health answer")
+    status = server.stop()
+    check(status == 0, f"exit status {status}: {server.log_tail(5)}")
 
 
 def main():
@@ -348,11 +350,11 @@ def main():
     suite.run("an offset out of range is answered", confluent_out_of_range)
     suite.run("admin calls and their errors", confluent_admin)
     suite.run("kafka-python admin", python_admin)
-    if suite.run("write one million records", million_write):
-        suite.run("read one million records", million_read)
+    if suite.run(f"write {MILLION:,} records", million_write):
+        suite.run(f"read {MILLION:,} records", million_read)
         if suite.run("stop cleanly and start again", restart):
-            suite.run("read one million records after the restart", million_read)
-    suite.run("the server is alive", still_alive)
+            suite.run(f"read {MILLION:,} records after the restart", million_read)
+    suite.run("the server is alive and stops cleanly", ends_well)
     server.close(keep=suite.failed > 0)
     return suite.finish()
 

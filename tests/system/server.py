@@ -1,7 +1,8 @@
 """Starts, kills and stops a real server process for the black-box suites.
 
 Everything is bounded: starts and stops have time limits, ports are free ones, data lives in a temporary directory that is removed
-unless a test failed. Only processes started here are ever signalled, by their pid."""
+unless a test failed. Only processes started here are ever signalled, by their pid. $EAGRE may name a sanitizer build: whatever it
+reports, at any moment, fails the next kill(), stop() or close()."""
 
 import json
 import os
@@ -16,6 +17,7 @@ import urllib.request
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 START_SECONDS = 60
 STOP_SECONDS = 60
+REPORT = "sanitizer"  # a sanitizer's report is REPORT.PID in the server's directory
 
 
 def binary():
@@ -45,6 +47,10 @@ class Server:
         if small_journal:
             self.flags += ["--journal.file_bytes", "4MiB"]
         self.process = None
+        report = f"log_path={os.path.join(self.directory, REPORT)}"
+        self.environment = dict(os.environ)
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+            self.environment[name] = ":".join(filter(None, [os.environ.get(name), "print_stacktrace=1", report]))
 
     @property
     def address(self):
@@ -55,7 +61,8 @@ class Server:
         command = [binary(), "serve", "--data", self.data, "--kafka", self.address,
                    "--admin", f"127.0.0.1:{self.admin_port}", *self.flags, *flags]
         log = open(self.log_path, "ab")
-        self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                        env=self.environment)
         log.close()
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
@@ -88,11 +95,21 @@ class Server:
         """kill -9, as a power cut of the process."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(timeout=STOP_SECONDS)
+        self.check_reports()
 
     def stop(self):
         """SIGTERM; returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=STOP_SECONDS)
+        status = self.process.wait(timeout=STOP_SECONDS)
+        self.check_reports()
+        return status
+
+    def check_reports(self):
+        """Fails when a sanitizer has written a report."""
+        for name in sorted(os.listdir(self.directory)):
+            if name.startswith(REPORT):
+                with open(os.path.join(self.directory, name), errors="replace") as report:
+                    raise AssertionError("sanitizer report:\n" + "".join(report.readlines()[:60]))
 
     def alive(self):
         return self.process is not None and self.process.poll() is None
@@ -105,8 +122,20 @@ class Server:
             return ""
 
     def close(self, keep=False):
-        if self.alive():
-            self.kill()
+        """Ends what still runs and removes the directory, or keeps it. A process that a signal of its own ended fails."""
+        try:
+            if self.alive():
+                self.kill()
+            elif self.process is not None and self.process.returncode < 0 and self.process.returncode != -signal.SIGKILL:
+                raise AssertionError(f"server had ended with {self.process.returncode}:\n{self.log_tail()}")
+            self.check_reports()
+        except AssertionError:
+            keep = True
+            raise
+        finally:
+            self.remove(keep)
+
+    def remove(self, keep):
         if keep:
             print(f"  kept {self.directory}")
         else:
