@@ -9,6 +9,9 @@
 #define RIG_SCRATCH_BYTES (BATCH_BYTES_MAX + 65536u)
 #define RIG_STEPS_MAX 2000000u
 
+/* The one in use, for a debugger. */
+static struct rig *rig_current;
+
 static uint32_t
 rig_owner(void *ctx, const uint8_t *topic_id, uint32_t partition)
 {
@@ -24,6 +27,7 @@ rig_init(struct rig *rig, uint64_t seed)
     struct disk_sim_config disk_config = {.seed = seed};
 
     *rig = (struct rig){.seed = seed, .tile_count = 1, .next_ctx = 1};
+    rig_current = rig;
     sim_rng_seed(&rig->rng, seed, 77);
     clock_init_sim(&rig->clock, seed, 1700000000000);
     cr_assert_eq(disk_sim_create(&disk_config, &rig->disk), RC_OK);
@@ -392,7 +396,8 @@ rig_append(struct rig *rig, const struct rig_append *append)
             return status;
         (void)rig_step(rig);
     }
-    cr_assert_fail("never taken");
+    cr_assert_fail(
+        "never taken: partition %u of %u", append->partition, rig_current->partition_count);
     return LOG_APPEND_AGAIN;
 }
 

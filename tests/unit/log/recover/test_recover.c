@@ -1,6 +1,6 @@
-/* Goal: after any crash everything acknowledged is there, in order, and nothing else; damage halts and says so.
- * Method: a whole log tile on a virtual disk, power cuts at random moments (seeds are printed); single rows of the decision table
- * by hand. */
+/* Goal: after any crash everything acknowledged is there, in order, and nothing else; damage halts
+ * and says so. Method: a whole log tile on a virtual disk, power cuts at random moments (seeds are
+ * printed); single rows of the decision table by hand. */
 #include "../append/store_rig.h"
 
 #include <criterion/criterion.h>
@@ -26,7 +26,8 @@ append_some(struct rig *rig, uint32_t count, uint32_t bytes_max)
 static void
 open_again(struct rig *rig)
 {
-    cr_assert_eq(rig_open(rig), RC_OK, "seed %llu: %s", (unsigned long long)rig->seed, rig->trail.text);
+    cr_assert_eq(
+        rig_open(rig), RC_OK, "seed %llu: %s", (unsigned long long)rig->seed, rig->trail.text);
     rig_reopen(rig);
     rig_accept_crash(rig);
 }
@@ -89,7 +90,8 @@ Test(recover, R7_a_missing_segment_halts_its_partition, .timeout = 30)
     rig_create(&rig, &plain);
     append_some(&rig, 300, 5000);
     rig_stop(&rig);
-    cr_assert_eq(disk_unlink(rig.disk, "partitions/0000000000000064/00000000000000000000.seg"), RC_OK);
+    cr_assert_eq(disk_unlink(rig.disk, "partitions/0000000000000064/00000000000000000000.seg"),
+                 RC_OK);
     cr_assert_eq(rig_open(&rig), RC_OK);
     cr_assert_eq(rig.report.partitions_halted, 1);
     rig_reopen(&rig);
@@ -175,7 +177,9 @@ run_crashes(uint64_t seed, uint32_t rounds, uint64_t segment_bytes)
     for (uint32_t i = 0; i < 4; i++)
         rig_create(&rig, &(struct log_partition_config){.segment_bytes = segment_bytes});
     for (uint32_t round = 0; round < rounds; round++) {
-        append_some(&rig, (uint32_t)sim_rng_below(&rig.rng, 400), sim_rng_chance(&rig.rng, 300000) ? 100000 : 4000);
+        append_some(&rig,
+                    (uint32_t)sim_rng_below(&rig.rng, 400),
+                    sim_rng_chance(&rig.rng, 300000) ? 100000 : 4000);
         for (uint64_t steps = sim_rng_below(&rig.rng, 60); steps > 0; steps--)
             (void)rig_step(&rig);
         if (sim_rng_chance(&rig.rng, 200000))

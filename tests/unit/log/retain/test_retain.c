@@ -44,8 +44,10 @@ Test(retain, refuses_a_trim_above_the_high_watermark, .timeout = 20)
     static struct rig rig;
 
     start(&rig, 1, &(struct log_partition_config){.segment_bytes = 100 * KIB});
-    cr_assert_eq(log_trim(rig.tiles[0].log, rig.partitions[0].slot, 100, 801, 1), RC_OFFSET_OUT_OF_RANGE);
-    cr_assert_eq(log_trim(rig.tiles[0].log, rig.partitions[0].slot, 99, 5, 1), RC_UNKNOWN_PARTITION);
+    cr_assert_eq(log_trim(rig.tiles[0].log, rig.partitions[0].slot, 100, 801, 1),
+                 RC_OFFSET_OUT_OF_RANGE);
+    cr_assert_eq(log_trim(rig.tiles[0].log, rig.partitions[0].slot, 99, 5, 1),
+                 RC_UNKNOWN_PARTITION);
     rig_fini(&rig);
 }
 
@@ -76,11 +78,15 @@ Test(retain, the_oldest_go_when_there_is_too_much, .timeout = 30)
 {
     static struct rig rig;
 
-    start(&rig, 3, &(struct log_partition_config){.segment_bytes = 100 * KIB, .retention_bytes = 300 * 1024});
+    start(
+        &rig,
+        3,
+        &(struct log_partition_config){.segment_bytes = 100 * KIB, .retention_bytes = 300 * 1024});
     wait_for_scan(&rig);
     uint64_t left = 0;
     const struct partition *partition = rig_partition(&rig, 0);
-    for (uint32_t at = partition->segments.oldest; at != SEGMENT_NONE; at = rig.tiles[0].log->segments.segments[at].newer)
+    for (uint32_t at = partition->segments.oldest; at != SEGMENT_NONE;
+         at = rig.tiles[0].log->segments.segments[at].newer)
         left += rig.tiles[0].log->segments.segments[at].batch_bytes;
     cr_assert_geq(left + partition->end_bytes - partition->gathered_bytes, 300 * 1024);
     cr_assert_leq(left, 500 * 1024);
@@ -97,7 +103,8 @@ Test(retain, the_oldest_go_when_they_are_too_old, .timeout = 30)
 {
     static struct rig rig;
 
-    start(&rig, 4, &(struct log_partition_config){.segment_bytes = 100 * KIB, .retention_ms = 60000});
+    start(
+        &rig, 4, &(struct log_partition_config){.segment_bytes = 100 * KIB, .retention_ms = 60000});
     wait_for_scan(&rig);
     cr_assert_eq(rig_partition(&rig, 0)->start_offset, 0);
     clock_sim_advance(&rig.clock, 100 * NS_PER_S);
