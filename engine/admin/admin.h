@@ -34,6 +34,7 @@ struct admin_config {
     uint32_t core_count;
     const struct gate *gates[REQUESTERS_MAX - 1];
     uint32_t gate_count;
+    const struct metrics_tile *gate_metrics[REQUESTERS_MAX - 1]; /* what the gate itself counts */
     const struct broker *brokers[LOG_TILES_MAX];
     uint32_t log_count;
     const struct metrics_tile *log_metrics[LOG_TILES_MAX]; /* what the log tile itself counts */

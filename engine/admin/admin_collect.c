@@ -70,9 +70,15 @@ collect_gate(struct metrics_tile *copy, const struct gate *gate)
     metrics_set(copy, METRIC_RESPONSE_BYTES_USED, admin__get(&gauges->response_used_bytes));
     metrics_set(copy, METRIC_INGEST_WAITS, admin__get(&counters->waits_ingest));
     metrics_set(copy, METRIC_RESPONSE_WAITS, admin__get(&counters->waits_response));
-    metrics_set_label(copy, REQUESTS, 0, admin__get(&counters->requests_produce));
-    metrics_set_label(copy, REQUESTS, 1, admin__get(&counters->requests_fetch));
-    metrics_set(copy, METRIC_FETCHES_PARKED, admin__get(&gauges->fetches));
+    metrics_set(copy, METRIC_RING_FULL, admin__get(&counters->waits_link));
+    metrics_set(copy, METRIC_FETCHES_PARKED, admin__get(&gauges->fetches_waiting));
+}
+
+static void
+collect_rings(struct metrics_tile *copy, const struct broker *broker)
+{
+    for (uint32_t i = 0; i < broker->requester_count; i++)
+        metrics_set_label(copy, RING_USED, i, ring_used(broker->requesters[i].link.request));
 }
 
 void
@@ -87,10 +93,12 @@ admin__collect(struct admin *admin)
             struct metrics_tile *copy = &admin->tiles[at];
             switch (admin__owner(admin, &core->tiles[t], &idx)) {
             case METRICS_GATE:
+                copy_source(copy, admin->config.gate_metrics[idx]);
                 collect_gate(copy, admin->config.gates[idx]);
                 break;
             case METRICS_LOG:
                 copy_source(copy, admin->config.log_metrics[idx]);
+                collect_rings(copy, admin->config.brokers[idx]);
                 break;
             default:
                 copy_source(copy, admin->config.control_metrics);

@@ -125,7 +125,7 @@ build_gate(const struct gate *gate)
 
     set_counter(object, "connections", &gauges->connections);
     set_counter(object, "requests_under_way", &gauges->requests);
-    set_counter(object, "fetches_parked", &gauges->fetches);
+    set_counter(object, "fetches_parked", &gauges->fetches_waiting);
     set_counter(object, "connections_accepted", &counters->connections_accepted);
     set_counter(object, "connections_refused", &counters->connections_refused);
     set_counter(object, "requests_produce", &counters->requests_produce);

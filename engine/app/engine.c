@@ -89,8 +89,10 @@ engine_admin_config(struct engine *engine, struct admin_config *ret_config)
     };
     for (uint32_t i = 0; i < engine_core_count(engine); i++)
         ret_config->cores[i] = &engine->cores[i];
-    for (uint32_t g = 0; g < engine->layout.gate_count; g++)
+    for (uint32_t g = 0; g < engine->layout.gate_count; g++) {
         ret_config->gates[g] = engine->gates[g];
+        ret_config->gate_metrics[g] = engine->gate_metrics[g];
+    }
     for (uint32_t l = 0; l < engine->layout.log_count; l++) {
         ret_config->brokers[l] = &engine->brokers[l];
         ret_config->log_metrics[l] = engine->log_metrics[l];
@@ -200,7 +202,7 @@ engine_create(const struct settings *settings,
     for (uint32_t i = 0; i < engine_core_count(engine); i++)
         trace_init(&engine->traces[i], 0);
 
-    struct mem_arena_config arena = {.limit_bytes = memory_bytes};
+    struct mem_arena_config arena = {.limit_bytes = memory_bytes, .thp = layout->poll_always};
     enum rc rc = mem_arena_init(&engine->arena, &arena, trail);
     if (rc != RC_OK)
         goto fail;

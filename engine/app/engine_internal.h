@@ -54,6 +54,7 @@ struct engine {
     struct log *logs[LOG_TILES_MAX];
     struct metrics_tile *log_metrics[LOG_TILES_MAX];
     struct metrics_partition *partition_metrics[LOG_TILES_MAX]; /* [partitions_max] each */
+    struct metrics_tile *gate_metrics[REQUESTERS_MAX - 1];
     struct metrics_tile *control_metrics;
     bool has_trace; /* stamps are kept (the simulator's life test; off in production) */
     struct broker brokers[LOG_TILES_MAX];

@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 
-
 static const char *const engine_gate_names[] = {"gate0",
                                                 "gate1",
                                                 "gate2",
@@ -216,7 +215,14 @@ engine_wire_gate(struct engine *engine,
         };
     }
     snprintf(name, sizeof(name), "gate %u", gate_idx);
-    enum rc rc = mem_arena_take(&engine->arena, name, gate_footprint(&config), &memory, trail);
+    enum rc rc = engine_take_tile_metrics(
+        engine, METRICS_GATE, engine_gate_names[gate_idx], &engine->gate_metrics[gate_idx], trail);
+    if (rc != RC_OK)
+        return rc;
+    config.metrics = engine->gate_metrics[gate_idx];
+    if (engine->has_trace)
+        config.trace = &engine->traces[core_idx];
+    rc = mem_arena_take(&engine->arena, name, gate_footprint(&config), &memory, trail);
     if (rc != RC_OK)
         return rc;
     return gate_init(memory, &config, &engine->gates[gate_idx], trail);
@@ -251,15 +257,21 @@ engine_wire_control(struct engine *engine, struct diag_trail *trail)
 
     if (config == NULL)
         return RC_NO_MEMORY;
+    enum rc rc = engine_take_tile_metrics(
+        engine, METRICS_CONTROL, "control", &engine->control_metrics, trail);
+    if (rc != RC_OK)
+        goto done;
     config->log_tile_count = engine->layout.log_count;
     control_config_take(config, settings, engine->port);
+    config->metrics = engine->control_metrics;
     config->clock = engine->clocks[core_idx];
     config->disk = engine->disk;
     config->gate_count = engine->layout.gate_count;
     engine_control_links(engine, config);
-    enum rc rc = mem_arena_take(&engine->arena, "control", control_footprint(config), &memory, trail);
+    rc = mem_arena_take(&engine->arena, "control", control_footprint(config), &memory, trail);
     if (rc == RC_OK)
         rc = control_init(memory, config, &engine->control, trail);
+done:
     mem_boot_free(config);
     return rc;
 }
@@ -316,6 +328,12 @@ engine_wire(struct engine *engine, struct diag_trail *trail)
         rc = engine_wire_control(engine, trail);
     if (rc == RC_OK)
         engine_add_tiles(engine);
+    if (rc == RC_OK) {
+        /* All memory is taken by now, and control's core does not run yet. */
+        metrics_set(engine->control_metrics, METRIC_MEMORY_BUDGET_BYTES, engine->memory_bytes);
+        metrics_set(
+            engine->control_metrics, METRIC_MEMORY_COMMITTED_BYTES, engine->arena.taken_bytes);
+    }
     return rc;
 }
 

@@ -4,7 +4,7 @@
  * Order: only what its group made durable is gathered (A1); one write per partition at a time; few
  * writes beside a commit group, because unpaced they starve commits (p99 219 -> 783 us on the
  * development machine). */
-#include "log/append/store.h"
+#include "log/append/log_metrics.h"
 
 #include "engine/base/check.h"
 
@@ -89,6 +89,7 @@ flush_gather(struct log *log, struct partition *partition, uint32_t flush_idx)
     flush->bytes = run_builder_end(&builder);
     if (flush->bytes == 0)
         return 0;
+    flush->runs = builder.run_count;
     flush->kind = FLUSH_RUNS;
     flush->slot = partition_slot(log, partition);
     flush->segment = partition->segments.newest;
@@ -302,6 +303,9 @@ flush_written(struct log *log, uint32_t flush_idx)
     partition->is_flushing = false;
     partition->is_dirty = true;
     flush->kind = FLUSH_IDLE;
+    log_count(log, METRIC_RUNS_FLUSHED, flush->runs);
+    log_count(log, METRIC_BYTES_FLUSHED, flush->bytes);
+    log_stamp(log, TRACE_FLUSH, segment->next_offset);
     if (!flush_is_wanted(log, partition))
         partition->is_forced = false;
     flush_consider(log, partition);

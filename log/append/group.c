@@ -2,7 +2,7 @@
  *
  * A group goes out as soon as the journal takes it: the device is the timer. Tail entries, acks and
  * waits are FIFOs, so a group in flight is three end marks. */
-#include "log/append/store.h"
+#include "log/append/log_metrics.h"
 
 #include "engine/base/check.h"
 
@@ -39,6 +39,8 @@ group_submit(struct log *log, bool forced)
     case JOURNAL_SUBMITTED:
         break;
     case JOURNAL_NO_FILE:
+        if (!log->is_journal_full)
+            log_count(log, METRIC_JOURNAL_RECLAIM_STALLS, 1);
         log->is_journal_full = true;
         return false;
     case JOURNAL_FAILED:
@@ -52,6 +54,7 @@ group_submit(struct log *log, bool forced)
         return false;
     }
     log->is_journal_full = false;
+    log_stamp(log, TRACE_SUBMIT, number);
     slab_ring_close_group(&log->ring);
     log->file_tail_end[journal_file_of_group(journal, number)] = log->tail.next;
     *group_at(log, log->groups_count++) = (struct log_group){
@@ -75,6 +78,7 @@ group_make_durable(struct log *log, uint64_t tail_end)
         struct partition *partition = &log->partitions[entry->slot];
         partition->durable_offset = entry->base_offset + entry->last_delta + 1;
         partition->durable_bytes = entry->bytes_before + entry->bytes;
+        log_publish_offsets(log, partition);
         if (partition->armed != 0 && partition->durability == LOG_DURABILITY_DEVICE)
             partition_mark(log, partition);
         flush_consider(log, partition);
@@ -92,6 +96,7 @@ group_finish(struct log *log)
         struct log_group group = *group_at(log, 0);
         log->groups_first = (log->groups_first + 1) % LOG_GROUPS_MAX;
         log->groups_count--;
+        log_stamp(log, TRACE_DURABLE, group.number);
         group_make_durable(log, group.tail_end);
         log->acks_released = group.acks_end;
         while (log->waits_first < group.waits_end) {
@@ -134,7 +139,7 @@ group_fail(struct log *log)
             log_push_event(log, &event);
         }
         if (partition->state != PARTITION_HALTED && partition->state != PARTITION_DROPPING)
-            partition->state = PARTITION_FENCED;
+            partition_move(log, partition, PARTITION_FENCED);
         partition_mark(log, partition);
     }
     /* What was not durable when the journal failed never will be: its acks say so. */

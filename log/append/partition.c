@@ -1,6 +1,6 @@
 /* The table of partitions: finding, opening, dropping, fencing, and the small questions about one.
  */
-#include "log/append/store.h"
+#include "log/append/log_metrics.h"
 
 #include "engine/base/check.h"
 #include "engine/base/hash.h"
@@ -63,7 +63,7 @@ partition_add(struct log *log, uint64_t incarnation)
     *partition = (struct partition){
         .incarnation = incarnation,
         .gather = TAIL_NONE,
-        .state = PARTITION_OPENING,
+        .state = PARTITION_FREE,
         .roll_offset = UINT64_MAX,
         .next_file = LOG_NONE,
         .sealing = SEGMENT_NONE,
@@ -78,6 +78,8 @@ partition_add(struct log *log, uint64_t incarnation)
                    .timestamp_before_max_ms = INT64_MAX,
                    .timestamp_after_max_ms = INT64_MAX},
     };
+    partition_move(log, partition, PARTITION_OPENING);
+    log_publish_partition(log, partition);
     tail_list_init(&partition->tail);
     segment_list_init(&partition->segments);
     index_init(&partition->index, log->index_entries + (uint64_t)slot * INDEX_ENTRIES_MAX);
@@ -112,7 +114,7 @@ partition_remove(struct log *log, struct partition *partition)
         segment_pop(&log->segments, &partition->segments);
     producers_forget(&log->producers, partition->incarnation);
     partition->incarnation = 0;
-    partition->state = PARTITION_FREE;
+    partition_move(log, partition, PARTITION_FREE);
     log->partition_count--;
     partition_rehash(log);
 }
@@ -164,7 +166,7 @@ partition_fence(struct log *log, struct partition *partition, enum rc rc, const 
                                   .ctx = partition->ctx};
         log_push_event(log, &event);
     }
-    partition->state = PARTITION_FENCED;
+    partition_move(log, partition, PARTITION_FENCED);
     partition_mark(log, partition);
 }
 
@@ -209,7 +211,7 @@ partition_open_end(struct log *log, struct partition *partition, enum rc rc)
     };
 
     if (rc == RC_OK) {
-        partition->state = PARTITION_OPEN;
+        partition_move(log, partition, PARTITION_OPEN);
         partition->open_step = OPEN_DONE;
     } else {
         event.slot = UINT32_MAX;
@@ -367,7 +369,7 @@ log_drop(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t ctx)
     journal_entry_control(&entry, JOURNAL_DROP, incarnation, 0, 0);
     if (!group_control(log, &entry, &wait))
         return RC_AGAIN;
-    partition->state = PARTITION_DROPPING;
+    partition_move(log, partition, PARTITION_DROPPING);
     partition->drop_step = DROP_JOURNAL;
     partition->ctx = ctx;
     log->drops[log->drops_count++] = slot;
@@ -487,6 +489,16 @@ partition_wait_done(struct log *log, const struct log_wait *wait)
     }
 }
 
+static void
+partition_count_deleted(struct log *log, const struct partition *partition)
+{
+    for (uint32_t at = partition->segments.oldest; at != SEGMENT_NONE;
+         at = log->segments.segments[at].newer) {
+        log_count_label(log, SEGMENTS_DELETED, METRIC_DELETED_TOPIC, 1);
+        log_count(log, METRIC_BYTES_DELETED, log->segments.segments[at].data_bytes);
+    }
+}
+
 void
 partition_job_done(struct log *log, struct log_job *job)
 {
@@ -501,6 +513,8 @@ partition_job_done(struct log *log, struct log_job *job)
         for (uint32_t i = 0; i < log->drops_count; i++)
             if (log->drops[i] == job->slot)
                 log->drops[i] = log->drops[--log->drops_count];
+        if (rc == RC_OK)
+            partition_count_deleted(log, partition);
         partition_remove(log, partition);
         log_push_event(log, &event);
         return;

@@ -108,6 +108,7 @@ producers_remove(struct producers *producers, uint32_t at)
     producer->chain = producers->free;
     producer->incarnation = 0;
     producers->free = at;
+    producers->live--;
 }
 
 static bool
@@ -132,6 +133,7 @@ producers_add(struct producers *producers, uint64_t incarnation, uint64_t produc
         at = producers->free;
         producers->free = producers->table[at].chain;
     }
+    producers->live++;
     uint32_t *bucket = producers_bucket(producers, incarnation, producer_id);
     producers->table[at] = (struct producer){
         .producer_id = producer_id,

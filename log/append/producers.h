@@ -39,6 +39,7 @@ struct producers {
     uint32_t *buckets;      /* [bucket_count] */
     uint32_t capacity;
     uint32_t bucket_mask;
+    uint32_t live;  /* states in use */
     uint32_t count; /* states ever placed: table[count...] is untouched memory */
     uint32_t free;  /* chain of given back states */
     uint32_t newest;

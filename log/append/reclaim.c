@@ -7,7 +7,7 @@
  * The file is released only after the checkpoint is durable (A3), and that names only what was
  * synced before it (A4). A partition that is fenced keeps what it has in the journal alone: then no
  * file is released any more. */
-#include "log/append/store.h"
+#include "log/append/log_metrics.h"
 
 #include "engine/base/check.h"
 
@@ -393,11 +393,14 @@ reclaim_job_done(struct log *log, struct log_job *job)
         group_fail(log);
         return;
     }
+    log_count(log, METRIC_CHECKPOINTS_WRITTEN, 1);
+    log_count(log, METRIC_CHECKPOINT_BYTES, reclaim->bytes);
     if (reclaim->file_idx == LOG_NONE) {
         reclaim_stop_end(log, RC_OK);
         return;
     }
     journal_release_file(log->journal, reclaim->file_idx);
+    log_count(log, METRIC_JOURNAL_RECLAIMS, 1);
     log->is_journal_full = false;
     reclaim->step = RECLAIM_IDLE;
 }

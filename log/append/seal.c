@@ -5,7 +5,7 @@
  * SEAL_NONE
  *
  * A partition seals one segment at a time; its next roll waits (A5). A failure fences it. */
-#include "log/append/store.h"
+#include "log/append/log_metrics.h"
 
 #include "engine/base/check.h"
 
@@ -185,6 +185,7 @@ seal_job_done(struct log *log, struct log_job *job)
         return;
     }
     partition->manifest_generation++;
+    log_count(log, METRIC_SEGMENTS_ROLLED, 1);
     seal_end(log, partition);
     flush_consider(log, partition);
 }

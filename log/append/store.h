@@ -67,6 +67,7 @@ enum partition_state {
     PARTITION_FENCED,   /* a write or sync failed: refuses everything until restart */
     PARTITION_HALTED,   /* stored bytes are damaged: refuses everything */
     PARTITION_DROPPING, /* being deleted */
+    PARTITION_STATE_COUNT
 };
 
 enum partition_roll { ROLL_NONE, ROLL_CREATING, ROLL_READY };
@@ -137,6 +138,7 @@ struct partition {
     bool is_retaining; /* log/retain: a deletion is under way */
     bool is_retain_sent;
     uint8_t retain_step;
+    uint8_t retain_cause; /* enum metric_deleted */
     uint32_t retain_generation;
     uint64_t retain_base; /* of the segment being deleted */
     uint32_t jobs;        /* disk jobs and writes of this partition under way */
@@ -178,6 +180,7 @@ struct log_flush { /* one write to a segment; the staging buffer of the same ind
     enum flush_kind kind;
     uint32_t slot;
     uint32_t segment;
+    uint32_t runs;
     int fd;
     bool is_unsent; /* the io ring was full */
     uint64_t position;
@@ -285,6 +288,7 @@ struct log {
     bool is_failed; /* the journal failed: all is fenced */
     bool is_stopping;
     bool is_serving;
+    bool is_held; /* the last append was held back; see log_count_pressure() */
 
     struct log_ack *acks; /* ring [LOG_ACKS_MAX]: [acks_taken, acks_released) may go out, the rest
                              waits for its group */
@@ -306,6 +310,7 @@ struct log {
     uint32_t *partition_buckets;  /* [bucket_mask + 1]: slot by incarnation, open addressing */
     uint32_t bucket_mask;
     uint32_t partition_count;
+    uint32_t state_counts[PARTITION_STATE_COUNT]; /* partitions, by state */
     uint32_t partition_high; /* slots ever used */
     uint32_t mark_first;
     uint32_t mark_last;

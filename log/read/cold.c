@@ -2,6 +2,7 @@
 #include "log/read/cold.h"
 
 #include "engine/base/check.h"
+#include "log/append/log_metrics.h"
 #include "log/read/tail_read.h"
 
 #define COLD_STEPS_PER_POLL 64u
@@ -55,6 +56,11 @@ cold_finish(struct log *log, struct cold_read *read)
     if (read->rc == RC_OK && read->bytes > 0 && read->segment != SEGMENT_NONE &&
         read->kind == COLD_READ)
         cold_save_cursor(log, read);
+    if (read->rc == RC_OK && read->bytes > 0 && read->segment != SEGMENT_NONE) {
+        log_count(log, METRIC_READS_COLD, 1);
+        log_count(log, METRIC_BYTES_READ_COLD, read->bytes);
+        log_stamp(log, TRACE_READ, read->base_offset);
+    }
     if (read->segment != SEGMENT_NONE)
         log->segments.segments[read->segment].readers--;
     if (partition == NULL) {

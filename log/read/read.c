@@ -3,6 +3,7 @@
  * Budget of a tail read, one core at 3 GHz: 60 ns to find the batch (a hint of the last read, else
  * O(log n) jumps), then 20 ns per batch plus the copy (0.1 ns per byte). */
 #include "engine/base/check.h"
+#include "log/append/log_metrics.h"
 #include "log/read/cold.h"
 #include "log/read/tail_read.h"
 
@@ -89,6 +90,11 @@ read__tail(struct log *log,
     if (last_entry != TAIL_NONE)
         read_leave_hint(partition, next_offset, last_entry);
     result->bytes = bytes;
+    if (bytes > 0) {
+        log_count(log, METRIC_READS_TAIL, 1);
+        log_count(log, METRIC_BYTES_READ_TAIL, bytes);
+        log_stamp(log, TRACE_READ, result->base_offset);
+    }
     return true;
 }
 

@@ -26,9 +26,12 @@ recover__halt(struct recover *recover,
               const char *why,
               uint64_t position)
 {
+    struct log *log;
+
     if (partition->state == PARTITION_HALTED)
         return;
-    partition->state = PARTITION_HALTED;
+    CHECK(recover__find(recover, partition->incarnation, &log) == partition);
+    partition_move(log, partition, PARTITION_HALTED);
     recover->report.partitions_halted++;
     diag_error("partition_halted",
                "incarnation=%llx partition=%u why=\"%s\" position=%llu next_offset=%llu",
@@ -118,11 +121,13 @@ recover_take_memory(struct recover *recover)
 /* ---- checkpoints ---- */
 
 static void
-recover_fill(struct partition *partition,
+recover_fill(struct log *log,
+             struct partition *partition,
              const struct checkpoint_partition *record,
              const struct format_epoch *epochs)
 {
-    partition->state = record->state == CHECKPOINT_HALTED ? PARTITION_HALTED : PARTITION_OPEN;
+    partition_move(
+        log, partition, record->state == CHECKPOINT_HALTED ? PARTITION_HALTED : PARTITION_OPEN);
     partition->config.partition = record->partition;
     bytes_copy(partition->config.topic_id, 16, record->topic_id, 16);
     partition->start_offset = record->start_offset;
@@ -156,7 +161,7 @@ recover_take_partition(struct recover *recover,
         return RC_OK; /* its directory goes with R15 */
     if (partition != NULL) {
         if (record->next_offset > partition->synced.next_offset) { /* R6 */
-            recover_fill(partition, record, epochs);
+            recover_fill(log, partition, record, epochs);
             partition->source_tile = (uint16_t)tile_idx;
         }
         return RC_OK;
@@ -170,7 +175,7 @@ recover_take_partition(struct recover *recover,
     }
     recover->has_moved = recover->has_moved || owner != tile_idx;
     partition->source_tile = (uint16_t)tile_idx;
-    recover_fill(partition, record, epochs);
+    recover_fill(plan->logs[owner], partition, record, epochs);
     return RC_OK;
 }
 
@@ -334,7 +339,13 @@ recover_store(struct recover *recover, uint32_t log_idx, bool all)
     uint64_t bytes = checkpoint_encode_end(&encoder);
     if (bytes == 0)
         return RC_NO_MEMORY;
-    return checkpoint_store(recover->disk, log_idx, log->checkpoint_generation, buffer, bytes);
+    enum rc rc = checkpoint_store(
+        recover->disk, log_idx, log->checkpoint_generation, buffer, bytes);
+    if (rc == RC_OK) {
+        log_count(log, METRIC_CHECKPOINTS_WRITTEN, 1);
+        log_count(log, METRIC_CHECKPOINT_BYTES, bytes);
+    }
+    return rc;
 }
 
 /* New epochs become durable before anything is served. When partitions have changed their tile,
@@ -403,6 +414,36 @@ recover_all(struct recover *recover)
     return rc == RC_OK ? recover_commit(recover) : rc;
 }
 
+/* What the log tiles tell of this start. A journal of a tile that is no more counts for one of
+ * today's. */
+static void
+recover_publish(const struct recover *recover, uint64_t begin_ns)
+{
+    const struct recover_plan *plan = recover->plan;
+
+    for (uint32_t i = 0; i < plan->log_count; i++) {
+        struct log *log = plan->logs[i];
+        uint64_t groups = 0;
+        uint64_t bytes = 0;
+        for (uint32_t tile_idx = i; tile_idx < RECOVER_TILES_MAX; tile_idx += plan->log_count) {
+            groups += recover->tiles[tile_idx].groups_replayed;
+            bytes += recover->tiles[tile_idx].bytes_replayed;
+        }
+        for (uint32_t slot = 0; slot < log->partition_high; slot++)
+            if (log->partitions[slot].incarnation != 0)
+                log_publish_partition(log, &log->partitions[slot]);
+        log_publish(log);
+        if (log->config.metrics == NULL)
+            continue;
+        metrics_set(log->config.metrics, METRIC_RECOVERY_GROUPS, groups);
+        metrics_set(log->config.metrics, METRIC_RECOVERY_JOURNAL_BYTES, bytes);
+        metrics_set(log->config.metrics, METRIC_RECOVERY_PARTITIONS, log->partition_count);
+        metrics_set(log->config.metrics,
+                    METRIC_RECOVERY_DURATION_NS,
+                    clock_now_ns(log->config.clock) - begin_ns);
+    }
+}
+
 enum rc
 recover_run_all(const struct recover_plan *plan,
                 struct recover_report *ret_report,
@@ -416,9 +457,12 @@ recover_run_all(const struct recover_plan *plan,
 
     CHECK(plan->log_count >= 1);
     CHECK(plan->log_count <= RECOVER_TILES_MAX);
+    uint64_t begin_ns = clock_now_ns(plan->logs[0]->config.clock);
     for (uint32_t i = 0; i < plan->log_count; i++)
         CHECK(plan->logs[i]->config.tile_idx == i);
     enum rc rc = recover_all(&recover);
+    if (rc == RC_OK)
+        recover_publish(&recover, begin_ns);
     mem_arena_fini(&recover.arena);
     *ret_report = recover.report;
     return rc;

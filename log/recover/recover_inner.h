@@ -3,7 +3,7 @@
 #define EAGRE_LOG_RECOVER_RECOVER_INNER_H
 
 #include "hw/mem/mem.h"
-#include "log/append/store.h"
+#include "log/append/log_metrics.h"
 #include "log/recover/recover.h"
 
 /* A tile whose files were found. */
@@ -15,6 +15,8 @@ struct recover_tile {
     uint64_t replay_from;
     uint64_t next_group;
     uint64_t next_generation;
+    uint64_t groups_replayed;
+    uint64_t bytes_replayed; /* of the journal: header tables and payload */
 };
 
 struct recover {

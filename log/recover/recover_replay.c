@@ -183,7 +183,7 @@ recover_open_entry(struct recover *recover, const struct journal_entry *entry, u
         diag_trail_add(recover->trail, "more partitions are stored than partitions_max allows");
         return RC_LIMIT;
     }
-    partition->state = PARTITION_OPEN;
+    partition_move(log, partition, PARTITION_OPEN);
     partition->source_tile = (uint16_t)tile_idx;
     partition->config.partition = entry->partition;
     bytes_copy(partition->config.topic_id, 16, entry->topic_id, 16);
@@ -290,6 +290,8 @@ recover__replay(struct recover *recover, uint32_t tile_idx)
         if (result != JOURNAL_SCAN_GROUP)
             break;
         recover->report.groups_replayed++;
+        tile->groups_replayed++;
+        tile->bytes_replayed += group.header->header_bytes + group.header->payload_bytes;
         for (uint32_t i = 0; rc == RC_OK && i < group.header->entry_count; i++)
             rc = recover_entry(recover, &group, i, tile_idx);
     }

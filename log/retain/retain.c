@@ -1,7 +1,7 @@
 #include "log/retain/retain.h"
 
 #include "engine/base/check.h"
-#include "log/append/store.h"
+#include "log/append/log_metrics.h"
 
 enum retain_step { RETAIN_NONE, RETAIN_JOURNAL, RETAIN_CLOSE, RETAIN_MANIFEST, RETAIN_UNLINK };
 
@@ -46,10 +46,14 @@ retain_is_too_old(const struct log *log,
 }
 
 static void
-retain_begin(struct log *log, struct partition *partition, enum retain_step step)
+retain_begin(struct log *log,
+             struct partition *partition,
+             enum retain_step step,
+             enum metric_deleted cause)
 {
     partition->is_retaining = true;
     partition->retain_step = (uint8_t)step;
+    partition->retain_cause = (uint8_t)cause;
     log->retains[log->retains_count++] = partition_slot(log, partition);
 }
 
@@ -81,6 +85,7 @@ retain_raise(struct log *log,
     if (!group_control(log, &entry, wait))
         return false;
     partition->start_offset = offset;
+    log_publish_offsets(log, partition);
     partition_mark(log, partition);
     return true;
 }
@@ -94,10 +99,11 @@ retain_look(struct log *log, struct partition *partition)
     if (oldest == NULL || partition->is_retaining || log->retains_count == LOG_RETAINS_MAX)
         return false;
     if (oldest->next_offset <= partition->start_offset) {
-        retain_begin(log, partition, RETAIN_CLOSE);
+        retain_begin(log, partition, RETAIN_CLOSE, METRIC_DELETED_TRIM);
         return true;
     }
-    if (!retain_is_too_old(log, partition, oldest) && !retain_is_too_much(log, partition, oldest))
+    bool too_old = retain_is_too_old(log, partition, oldest);
+    if (!too_old && !retain_is_too_much(log, partition, oldest))
         return false;
     struct log_wait wait = {
         .kind = LOG_WAIT_RETAIN,
@@ -107,7 +113,8 @@ retain_look(struct log *log, struct partition *partition)
     };
     if (!retain_raise(log, partition, oldest->next_offset, &wait))
         return false;
-    retain_begin(log, partition, RETAIN_JOURNAL);
+    retain_begin(
+        log, partition, RETAIN_JOURNAL, too_old ? METRIC_DELETED_TIME : METRIC_DELETED_SIZE);
     return true;
 }
 
@@ -130,6 +137,8 @@ retain_close(struct log *log, struct partition *partition)
         return false;
     partition->retain_base = segment->base_offset;
     partition->retain_generation = segment->file_generation;
+    log_count_label(log, SEGMENTS_DELETED, partition->retain_cause, 1);
+    log_count(log, METRIC_BYTES_DELETED, segment->data_bytes);
     segment_pop(&log->segments, &partition->segments);
     partition->retain_step = RETAIN_MANIFEST;
     partition->is_retain_sent = false;

@@ -51,6 +51,7 @@ run_builder_open(struct run_builder *builder, const struct run_batch *batch)
                          : (uint32_t)(stats->max_timestamp_offset - stats->base_offset),
     };
 
+    builder->run_count++;
     index_add(builder->index, &entry);
     builder->header = (struct run_header){
         .incarnation = builder->incarnation,

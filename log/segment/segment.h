@@ -91,6 +91,7 @@ struct run_builder {
     uint64_t used;     /* bytes of closed runs, multiple of 4096 */
     uint64_t run_used; /* bytes of the open run's batches; 0: none is open */
     uint64_t incarnation;
+    uint32_t run_count;       /* opened so far */
     struct run_header header; /* of the open run */
     struct segment *stats;    /* a copy that grows with every batch */
     struct index *index;

@@ -14,6 +14,14 @@
 #define FETCH_BARREN_MAX 2u
 
 static void
+fetch_move(struct gate *gate, struct gate_fetch *fetch, enum fetch_state next)
+{
+    gate->parked_count -= fetch->state == FETCH_PARKED ? 1 : 0;
+    gate->parked_count += next == FETCH_PARKED ? 1 : 0;
+    fetch->state = (uint8_t)next;
+}
+
+static void
 fetch_list_add(struct gate *gate, struct gate_list *list, uint32_t fetch_idx, bool memory)
 {
     struct gate_fetch *fetch = gate__fetch(gate, fetch_idx);
@@ -77,6 +85,7 @@ fetch__release(struct gate *gate, uint32_t fetch_idx)
     struct gate_fetch *fetch = gate__fetch(gate, fetch_idx);
 
     fetch_unlisten(gate, fetch_idx);
+    fetch_move(gate, fetch, FETCH_DONE);
     fetch_data_give(gate, fetch);
     if (fetch->state_block != NULL)
         buddy_give(&gate->state, fetch->state_block);
@@ -85,13 +94,27 @@ fetch__release(struct gate *gate, uint32_t fetch_idx)
     fetch_free(gate, fetch_idx);
 }
 
+/* What ended the waiting of a fetch that was parked. */
+static enum metric_woken
+fetch_cause(const struct gate_fetch *fetch)
+{
+    if (fetch->expired)
+        return METRIC_WOKEN_TIMEOUT;
+    for (uint32_t i = 0; i < fetch->entry_count; i++)
+        if (fetch->entries[i].data_bytes > 0)
+            return METRIC_WOKEN_DATA;
+    return METRIC_WOKEN_CHANGE;
+}
+
 void
 fetch__finish(struct gate *gate, uint32_t fetch_idx, int16_t error)
 {
     struct gate_fetch *fetch = gate__fetch(gate, fetch_idx);
 
     fetch_unlisten(gate, fetch_idx);
-    fetch->state = FETCH_DONE;
+    fetch_move(gate, fetch, FETCH_DONE);
+    if (fetch->was_parked)
+        gate__count_label(gate, FETCHES_WOKEN, fetch_cause(fetch));
     fetch_reply__build(gate, fetch, error);
     slot__settle(gate, fetch->slot);
 }
@@ -147,7 +170,7 @@ fetch_read(struct gate *gate, uint32_t fetch_idx)
         at += entry->data_capacity;
     }
     fetch->data_block = block;
-    fetch->state = FETCH_READING;
+    fetch_move(gate, fetch, FETCH_READING);
     fetch->read_again = false;
     fetch__queue_issue(gate, fetch_idx);
     return true;
@@ -179,7 +202,7 @@ fetch_due(struct gate *gate, uint32_t fetch_idx)
 {
     struct gate_fetch *fetch = gate__fetch(gate, fetch_idx);
 
-    fetch->state = FETCH_DUE;
+    fetch_move(gate, fetch, FETCH_DUE);
     if (fetch->queued_memory)
         return;
     park__timer_clear(gate, fetch_idx);
@@ -223,8 +246,9 @@ fetch_park(struct gate *gate, uint32_t fetch_idx)
     struct gate_fetch *fetch = gate__fetch(gate, fetch_idx);
     bool arm = false;
 
-    fetch->state = FETCH_PARKED;
+    fetch_move(gate, fetch, FETCH_PARKED);
     fetch->unarmed = false;
+    fetch->was_parked = true;
     for (uint32_t i = 0; i < fetch->entry_count; i++) {
         struct gate_fetch_entry *entry = &fetch->entries[i];
         entry->due = !park__is_armed(gate, &entry->ref);
@@ -274,7 +298,7 @@ fetch__decide(struct gate *gate, uint32_t fetch_idx)
     bool no_wait = fetch->expired || gate->stopping;
 
     if (!no_wait && fetch_look_again(gate, fetch)) {
-        fetch->state = FETCH_PROBING;
+        fetch_move(gate, fetch, FETCH_PROBING);
         park__timer_clear(gate, fetch_idx);
         fetch__queue_issue(gate, fetch_idx);
         return;
@@ -344,7 +368,7 @@ fetch_read_over(struct gate *gate, uint32_t fetch_idx)
     } else if (++fetch->barren_count > FETCH_BARREN_MAX) {
         fetch__finish(gate, fetch_idx, KAFKA_ERROR_NONE);
     } else {
-        fetch->state = FETCH_PROBING;
+        fetch_move(gate, fetch, FETCH_PROBING);
         fetch__queue_issue(gate, fetch_idx);
     }
 }

@@ -143,6 +143,7 @@ begin_fill(struct gate *gate, struct gate_fetch *fetch, const struct kafka_fetch
     fetch->queued_issue = false;
     fetch->queued_memory = false;
     fetch->unarmed = false;
+    fetch->was_parked = false;
     fetch->read_again = false;
     fetch->barren_count = 0;
     fetch->heap_at = GATE_NONE;

@@ -3,7 +3,10 @@
 #include "net/gate/gate_internal.h"
 
 static void
-reply_entry(struct writer *writer, int16_t version, struct gate_fetch_entry *entry)
+reply_entry(struct gate *gate,
+            struct writer *writer,
+            int16_t version,
+            struct gate_fetch_entry *entry)
 {
     bool known = entry->error == KAFKA_ERROR_NONE;
     const struct kafka_fetch_partition partition = {
@@ -15,6 +18,8 @@ reply_entry(struct writer *writer, int16_t version, struct gate_fetch_entry *ent
         .records_bytes = entry->data_bytes,
     };
 
+    if (!known)
+        gate__count_label(gate, REQUEST_ERRORS, (uint16_t)entry->error);
     kafka_fetch_partition_head(writer, version, &partition);
     entry->header_end = (uint32_t)writer_count(writer);
     kafka_fetch_tail(writer, version);
@@ -33,6 +38,8 @@ fetch_reply__build(struct gate *gate, struct gate_fetch *fetch, int16_t error)
     uint64_t records = 0;
     uint32_t at = 0;
 
+    if (error != KAFKA_ERROR_NONE)
+        gate__count_label(gate, REQUEST_ERRORS, (uint16_t)error);
     slot->reply_bytes = 0;
     struct writer writer = slot__writer(slot);
     kafka_fetch_head(&writer, version, &head);
@@ -40,7 +47,7 @@ fetch_reply__build(struct gate *gate, struct gate_fetch *fetch, int16_t error)
         const struct kafka_fetch_topic *topic = &fetch->topics[i].topic;
         kafka_fetch_topic_head(&writer, version, topic);
         for (uint32_t end = at + topic->partition_count; at < end; at++) {
-            reply_entry(&writer, version, &fetch->entries[at]);
+            reply_entry(gate, &writer, version, &fetch->entries[at]);
             records += fetch->entries[at].data_bytes;
         }
         kafka_fetch_tail(&writer, version);

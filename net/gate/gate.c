@@ -435,6 +435,7 @@ gate_publish_gauges(struct gate *gate)
     atomic_store_explicit(&gauges->connections, gate->connection_count, memory_order_relaxed);
     atomic_store_explicit(&gauges->requests, gate->slots.used, memory_order_relaxed);
     atomic_store_explicit(&gauges->fetches, gate->fetches.used, memory_order_relaxed);
+    atomic_store_explicit(&gauges->fetches_waiting, gate->parked_count, memory_order_relaxed);
     atomic_store_explicit(
         &gauges->ingest_used_bytes, gate->ingest.used_bytes, memory_order_relaxed);
     atomic_store_explicit(

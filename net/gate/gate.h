@@ -16,8 +16,10 @@
 #define EAGRE_NET_GATE_GATE_H
 
 #include "engine/base/diag.h"
+#include "engine/metrics/metrics.h"
 #include "engine/ring/ring.h"
 #include "engine/tile/tile.h"
+#include "engine/trace/trace.h"
 #include "hw/clock/clock.h"
 #include "hw/io/io.h"
 #include "hw/tcp/tcp.h"
@@ -104,7 +106,8 @@ struct gate_counters {
 struct gate_gauges {
     _Atomic uint64_t connections;
     _Atomic uint64_t requests;
-    _Atomic uint64_t fetches;
+    _Atomic uint64_t fetches; /* under way or parked */
+    _Atomic uint64_t fetches_waiting; /* parked */
     _Atomic uint64_t ingest_used_bytes;
     _Atomic uint64_t response_used_bytes;
 };
@@ -120,6 +123,8 @@ struct gate_config {
     struct gate_link_config logs[LOG_TILES_MAX]; /* [log_tile_count] */
     struct gate_link_config control;
     struct gate_limits limits;
+    struct metrics_tile *metrics; /* what struct gate_counters does not hold; NULL: not counted */
+    struct trace *trace;          /* NULL: no stamps */
 };
 
 struct gate;

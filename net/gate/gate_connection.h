@@ -49,6 +49,7 @@ struct gate_slot {
     uint32_t block;       /* CONTROL: receive block of the frame */
     const uint8_t *frame; /* CONTROL: without the size field */
     uint32_t frame_bytes;
+    uint64_t begin_ns;    /* its request was wholly received */
     uint32_t fetch;       /* FETCH: its gate_fetch */
     uint32_t reply_bytes; /* ready to be sent, size field included */
     uint32_t reply_capacity;

@@ -58,6 +58,7 @@ struct gate_fetch {
     uint8_t state;        /* enum fetch_state */
     bool single;          /* one partition, min_bytes <= 1: reads without a probe */
     bool expired;         /* its time is up: answer what there is */
+    bool was_parked;      /* at least once */
     bool queued_issue;    /* on gate.issue: entries are due */
     bool queued_memory;   /* on gate.response_wait */
     bool unarmed;         /* some partition could not be armed: asked again now and then */

@@ -66,6 +66,7 @@ struct gate {
     uint64_t stop_deadline_ns;
     uint32_t connection_count;
     uint32_t ingest_waiters;
+    uint32_t parked_count; /* fetches in FETCH_PARKED */
     struct gate_list ready;
     struct gate_list send;
     struct gate_list wait;
@@ -122,6 +123,21 @@ gate__count(_Atomic uint64_t *counter, uint64_t more)
     /* Single writer: a plain addition, relaxed for readers on other cores. */
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
     atomic_store_explicit(counter, value + more, memory_order_relaxed);
+}
+
+/* id without METRIC_: what goes out under a label. */
+#define gate__count_label(gate, id, index)                           \
+    do {                                                             \
+        if ((gate)->config.metrics != NULL)                          \
+            metrics_add_label((gate)->config.metrics, id, index, 1); \
+    } while (0)
+
+/* Reads the clock only when stamps are kept. */
+static ALWAYS_INLINE void
+gate__stamp(struct gate *gate, enum trace_stage stage, uint64_t id)
+{
+    if (UNLIKELY(gate->config.trace != NULL))
+        trace_keep(gate->config.trace, stage, clock_now_ns(gate->config.clock), id);
 }
 
 static ALWAYS_INLINE struct gate_connection *

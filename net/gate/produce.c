@@ -9,6 +9,22 @@
 
 #include "engine/record/record_batch.h"
 
+/* Why the gate itself refused a batch, in the words of the metric. */
+static enum metric_refused
+produce_reason(int16_t error)
+{
+    switch (error) {
+    case KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION:
+        return METRIC_REFUSED_UNKNOWN;
+    case KAFKA_ERROR_MESSAGE_TOO_LARGE:
+        return METRIC_REFUSED_TOO_LARGE;
+    case KAFKA_ERROR_CORRUPT_MESSAGE:
+        return METRIC_REFUSED_CORRUPT;
+    default:
+        return METRIC_REFUSED_INVALID;
+    }
+}
+
 /* An error that leaves only the partition's answer to be written. */
 static void
 produce_refuse(struct gate *gate, struct gate_connection *connection, uint8_t *hole, int16_t error)
@@ -24,6 +40,8 @@ produce_refuse(struct gate *gate, struct gate_connection *connection, uint8_t *h
     produce_reply__fill(hole, slot->version, &result);
     slot->flags |= SLOT_FAILED;
     gate__count(&gate->counters.batches_refused, 1);
+    gate__count_label(gate, BATCHES_REFUSED, produce_reason(error));
+    gate__count_label(gate, REQUEST_ERRORS, (uint16_t)result.error);
 }
 
 enum step
@@ -261,6 +279,7 @@ produce_send(struct gate *gate, struct gate_connection *connection, const struct
     request->u.produce.batch_bytes = connection->records_bytes;
     gate__count(&gate->counters.batches, 1);
     gate__count(&gate->counters.batch_bytes, connection->records_bytes);
+    gate__stamp(gate, TRACE_HAND_OVER, request->ctx);
     connection->parse += connection->records_bytes;
     connection->intake = INTAKE_PRODUCE;
     return STEP_ON;
@@ -296,8 +315,10 @@ produce__records(struct gate *gate, uint32_t idx)
         connection->need = connection->records_bytes;
         return STEP_MORE;
     }
+    gate__stamp(gate, TRACE_RECEIVE, idx);
     if (!record_batch_crc_ok(batch, connection->records_bytes))
         return produce_skip(gate, connection, KAFKA_ERROR_CORRUPT_MESSAGE);
+    gate__stamp(gate, TRACE_CHECK, idx);
     connection->records_checked = true;
     return produce_send(gate, connection, ref);
 }
@@ -325,6 +346,7 @@ produce__answered(struct gate *gate, const struct response *response)
         result.log_start_offset = -1;
         slot->flags |= SLOT_FAILED;
         gate__count(&gate->counters.batches_refused, 1);
+        gate__count_label(gate, REQUEST_ERRORS, (uint16_t)result.error);
     }
     produce_reply__fill(slot->reply + hole, slot->version, &result);
     connection__block_drop(gate, (uint32_t)response->ctx & 0xffff);

@@ -39,6 +39,8 @@ slot__open(struct gate *gate, uint32_t connection_idx, enum slot_kind kind)
     else
         gate__slot(gate, connection->slot_last)->next = idx;
     connection->slot_last = idx;
+    slot->begin_ns = gate->now_ns;
+    gate__count_label(gate, REQUESTS, (uint16_t)slot->api_key);
     return idx;
 }
 
@@ -138,7 +140,10 @@ slot__settle(struct gate *gate, uint32_t idx)
 void
 slot__complete(struct gate *gate, uint32_t idx)
 {
-    gate__slot(gate, idx)->flags &= (uint8_t)~SLOT_OPEN;
+    struct gate_slot *slot = gate__slot(gate, idx);
+
+    slot->flags &= (uint8_t)~SLOT_OPEN;
+    slot->begin_ns = gate->now_ns;
     slot__settle(gate, idx);
 }
 
@@ -218,6 +223,49 @@ slot_gather_reply(struct slot_gather *gather, struct gate_slot *slot)
                                                                    .iov_len = slot->reply_bytes};
 }
 
+/* The reply of a done slot goes out with this send. */
+static void
+slot_record(struct gate *gate, const struct gate_slot *slot)
+{
+    struct metrics_tile *metrics = gate->config.metrics;
+
+    if (metrics == NULL || (slot->flags & SLOT_NO_REPLY) != 0)
+        return;
+    if (slot->kind == SLOT_PRODUCE)
+        metrics_record(metrics, METRIC_PRODUCE_LATENCY, gate->now_ns - slot->begin_ns);
+    else if (slot->kind == SLOT_FETCH)
+        metrics_record(metrics, METRIC_FETCH_LATENCY, gate->now_ns - slot->begin_ns);
+}
+
+static bool
+slot_has_records(struct gate *gate, const struct gate_slot *slot)
+{
+    if (slot->fetch == GATE_NONE)
+        return false;
+    const struct gate_fetch *fetch = gate__fetch(gate, slot->fetch);
+    for (uint32_t i = 0; i < fetch->entry_count; i++)
+        if (fetch->entries[i].data_bytes > 0)
+            return true;
+    return false;
+}
+
+/* Stamps of the replies that were just handed to the socket for the first time. */
+static COLD void
+slot_trace(struct gate *gate, const struct gate_connection *connection)
+{
+    uint32_t idx = connection->slot_first;
+
+    for (uint32_t left = connection->sending_slots; left > 0; left--) {
+        const struct gate_slot *slot = gate__slot(gate, idx);
+        uint64_t id = gate__ctx(idx, slot->generation, 0, 0);
+        if (slot->kind == SLOT_PRODUCE && (slot->flags & SLOT_NO_REPLY) == 0)
+            gate__stamp(gate, TRACE_ACKNOWLEDGE, id);
+        else if (slot_has_records(gate, slot))
+            gate__stamp(gate, TRACE_DELIVER, id);
+        idx = slot->next;
+    }
+}
+
 /* Fills iovecs from the front of the requests; false when the connection had to be closed. */
 static bool
 slot_gather(struct gate *gate, uint32_t connection_idx)
@@ -253,6 +301,7 @@ slot_gather(struct gate *gate, uint32_t connection_idx)
         } else {
             slot_gather_reply(&gather, slot);
         }
+        slot_record(gate, slot);
         connection->sending_slots++;
         idx = slot->next;
     }
@@ -278,6 +327,8 @@ slot_submit(struct gate *gate, uint32_t connection_idx)
         return;
     }
     connection->sending = true;
+    if (UNLIKELY(gate->config.trace != NULL) && connection->iovec_at == 0)
+        slot_trace(gate, connection);
     if (connection->send_deadline_ns == NO_DEADLINE) {
         connection->send_deadline_ns = gate->now_ns + gate->config.limits.progress_ns;
         gate__sweep_by(gate, connection->send_deadline_ns);
