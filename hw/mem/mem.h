@@ -4,9 +4,10 @@
  * The arena reserves address space for its limit and nothing else; a region becomes usable when it
  * is taken, and costs real memory when it is touched or committed. Every region is a line of the
  * budget table that the start banner prints. Where it comes from: explicit huge pages when the pool
- * has enough for the whole limit and they were asked for, else ordinary pages, with transparent
- * huge pages advised for regions of MEM_HUGE_REGION_BYTES and more (smaller ones would only grow
- * the resident size).
+ * has enough for the whole limit and they were asked for, else ordinary pages; where asked for,
+ * with transparent huge pages advised for regions of MEM_HUGE_REGION_BYTES and more. They make the
+ * first touch cheaper and a sparse table's resident size larger (34 against 19 MiB for an idle log
+ * tile, 2026-11).
  *
  *     struct mem_arena arena;
  *     rc = mem_arena_init(&arena, &(struct mem_arena_config){.limit_bytes = 256 * MIB}, trail);
@@ -32,6 +33,7 @@
 #define MEM_HUGE_PAGE_BYTES (2 * MIB)
 #define MEM_HUGE_REGION_BYTES (8 * MIB)
 #define MEM_COMMIT_STEP_BYTES (16 * MIB)
+#define MEM_BOOT_LARGE_BYTES (256 * KIB)
 #define MEM_REGIONS_MAX 64u
 #define MEM_NAME_MAX 32u
 
@@ -49,6 +51,7 @@ struct mem_region {
 struct mem_arena_config {
     uint64_t limit_bytes; /* the budget; (0, 1 TiB] */
     bool huge;            /* try the huge page pool first */
+    bool thp; /* advise transparent huge pages: faster to touch, but resident 2 MiB at a time */
 };
 
 struct mem_arena {
@@ -58,6 +61,7 @@ struct mem_arena {
     uint64_t end_bytes;   /* where the next region may begin, from base */
     uint64_t taken_bytes; /* sum of the regions, without alignment */
     enum mem_pages pages;
+    bool thp;
     uint32_t region_count;
     struct mem_region regions[MEM_REGIONS_MAX];
 };

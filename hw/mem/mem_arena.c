@@ -60,6 +60,7 @@ mem_arena_init(struct mem_arena *arena,
     arena->base = base;
     arena->reserved_bytes = bytes;
     arena->pages = MEM_PAGES_SMALL;
+    arena->thp = config->thp;
     return RC_OK;
 }
 
@@ -81,7 +82,7 @@ mem_arena_open(struct mem_arena *arena, uint64_t begin, uint64_t bytes)
     uint64_t page_end = round_up(begin + bytes, MEM_PAGE_BYTES);
     if (mprotect(arena->base + page_begin, page_end - page_begin, PROT_READ | PROT_WRITE) != 0)
         return rc_from_errno(errno);
-    if (bytes >= MEM_HUGE_REGION_BYTES &&
+    if (arena->thp && bytes >= MEM_HUGE_REGION_BYTES &&
         madvise(arena->base + page_begin, page_end - page_begin, MADV_HUGEPAGE) == 0)
         arena->pages = MEM_PAGES_THP;
     return RC_OK;
@@ -207,8 +208,21 @@ mem_boot_alloc(size_t bytes)
     size_t rounded = (size_t)round_up(bytes, MEM_REGION_ALIGN_BYTES);
     void *memory = aligned_alloc(MEM_REGION_ALIGN_BYTES, rounded);
 
-    if (memory != NULL)
+    if (memory == NULL)
+        return NULL;
+    if (rounded < MEM_BOOT_LARGE_BYTES) {
         memset(memory, 0, rounded);
+        return memory;
+    }
+    /* A large object costs memory only where it is touched: its whole pages are given back to the
+     * kernel, which gives zeros again, and only the ends are cleared by hand. */
+    uintptr_t begin = (uintptr_t)memory;
+    uintptr_t first = (uintptr_t)round_up(begin, MEM_PAGE_BYTES);
+    uintptr_t last = (uintptr_t)round_down(begin + rounded, MEM_PAGE_BYTES);
+    memset(memory, 0, first - begin);
+    memset((uint8_t *)memory + (last - begin), 0, begin + rounded - last);
+    if (madvise((uint8_t *)memory + (first - begin), last - first, MADV_DONTNEED) != 0)
+        memset((uint8_t *)memory + (first - begin), 0, last - first);
     return memory;
 }
 

@@ -15,11 +15,11 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
-from server import Server  # noqa: E402
+from server import Server, binary  # noqa: E402
 
 from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
 
-LOAD = os.path.join(ROOT, "build", "release", "perf", "load", "eagre-load")
+LOAD = os.path.join(os.path.dirname(binary()), "perf", "load", "eagre-load")
 rows = []
 
 
@@ -29,8 +29,8 @@ def row(what, figure, beside, verdict):
 
 
 def create(server, name, partitions, **config):
-    futures = AdminClient({"bootstrap.servers": server.address}).create_topics([NewTopic(name, partitions, 1, config=config)])
-    futures[name].result(60)
+    client = AdminClient({"bootstrap.servers": server.address})  # kept: a client that is collected fails its futures
+    client.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(60)
 
 
 def load(server, topic, *words, seconds, mode="produce"):
