@@ -9,8 +9,8 @@
 
 struct sim_page {
     uint32_t refs;
-    bool hashed;
-    uint64_t hash;
+    bool hashed;   /* hash is of the bytes as they are */
+    uint64_t hash; /* 0: all zero */
     uint8_t bytes[SIM_PAGE_BYTES];
 };
 
@@ -200,7 +200,9 @@ static uint64_t
 page_hash(struct sim_page *page)
 {
     if (!page->hashed) {
-        page->hash = hash_xxh3(page->bytes, sizeof(page->bytes), 0);
+        page->hash = all_zero(page->bytes, sizeof(page->bytes))
+                         ? 0
+                         : hash_xxh3(page->bytes, sizeof(page->bytes), 0) | 1;
         page->hashed = true;
     }
     return page->hash;
@@ -213,7 +215,7 @@ sim_image_hash(const struct sim_image *image, uint64_t seed)
     for (uint32_t i = 0; i < image->chunk_count; i++) {
         for (uint32_t p = 0; image->chunks[i] != NULL && p < SIM_CHUNK_PAGES; p++) {
             struct sim_page *page = image->chunks[i]->pages[p];
-            if (page == NULL || all_zero(page->bytes, sizeof(page->bytes)))
+            if (page == NULL || page_hash(page) == 0)
                 continue;
             uint64_t words[2] = {((uint64_t)i << 32) | p, page_hash(page)};
             hash = hash_xxh3(words, sizeof(words), hash);

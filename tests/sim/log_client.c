@@ -109,6 +109,8 @@ trim_partition(struct log_client *client)
         return;
     uint64_t to = sim_rng_between(client->rng, offsets.start_offset + 1, offsets.high_watermark);
     rc = rig_trim(client->rig, idx, to);
+    if (rc == RC_OFFSET_OUT_OF_RANGE && partition->config.durability == LOG_DURABILITY_MEMORY)
+        return; /* only what is on the device can be trimmed */
     if (rc != RC_OK && rc != RC_AGAIN)
         (void)log_model_fail(
             client->rig->model, "trim to %" PRIu64 " refused: %s", to, rc_name(rc));

@@ -3,12 +3,15 @@
 
 #include "engine/base/check.h"
 #include "engine/record/record_builder.h"
+#include "hw/io/sim_base.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define FILLER_BYTES 65536u
 
 void
 log_model_init(struct log_model *model)
@@ -137,6 +140,20 @@ log_model_find(const struct model_partition *partition, uint64_t offset)
 
 /* ---- bytes ---- */
 
+/* A batch's filler: a window of one fixed pattern, chosen by its id. */
+static const uint8_t *
+filler(uint64_t id)
+{
+    static uint8_t pattern[2 * FILLER_BYTES + MODEL_BATCH_BYTES_MAX];
+    if (pattern[0] == 0) {
+        struct sim_rng rng;
+        sim_rng_seed(&rng, 1, 1);
+        for (size_t i = 0; i < sizeof(pattern); i++)
+            pattern[i] = (uint8_t)(1 + sim_rng_below(&rng, 255));
+    }
+    return pattern + id * 131 % FILLER_BYTES;
+}
+
 uint32_t
 log_model_build(const struct model_batch *batch, uint8_t *memory)
 {
@@ -152,8 +169,7 @@ log_model_build(const struct model_batch *batch, uint8_t *memory)
     for (uint32_t i = 0; i < batch->records; i++) {
         put_u64_le(value, batch->id);
         put_u64_le(value + 8, i);
-        for (uint32_t at = 16; at < batch->value_bytes; at++)
-            value[at] = (uint8_t)(batch->id * 131 + at * 7 + at / 251);
+        memcpy(value + 16, filler(batch->id), batch->value_bytes - 16);
         struct record record = {
             .timestamp_ms = batch->timestamp_ms,
             .value = {.at = value, .count = batch->value_bytes},

@@ -191,7 +191,8 @@ rig_read_judge(struct log_rig *rig, uint32_t partition, uint64_t offset, uint64_
                               incarnation,
                               offset,
                               result->high_watermark);
-    log_model_sight(model, result->high_watermark, rig_mark(rig));
+    if (!rig->options.observer)
+        log_model_sight(model, result->high_watermark, rig_mark(rig));
     return true;
 }
 
@@ -213,7 +214,8 @@ rig_read_beside_end(struct log_rig *rig)
     (void)rig_read_judge(rig, rig->read_partition, rig->read_offset, &next);
 }
 
-static void
+/* Returns how many there were. */
+static uint32_t
 rig_take_answers(struct log_rig *rig)
 {
     struct log_ack acks[TAKES];
@@ -223,6 +225,7 @@ rig_take_answers(struct log_rig *rig)
     uint32_t count = log_take_acks(rig->log, acks, TAKES);
     for (uint32_t i = 0; i < count; i++)
         rig_ack(rig, &acks[i]);
+    uint32_t taken = count;
     count = log_take_reads(rig->log, reads, TAKES);
     for (uint32_t i = 0; i < count; i++) {
         CHECK(rig->reading);
@@ -231,11 +234,12 @@ rig_take_answers(struct log_rig *rig)
         if (rig->read_beside)
             rig_read_beside_end(rig);
     }
-    count = log_take_marks(rig->log, marks, TAKES);
-    (void)count;
+    taken += count;
+    taken += log_take_marks(rig->log, marks, TAKES);
     count = log_take_events(rig->log, events, TAKES);
     for (uint32_t i = 0; i < count; i++)
         rig_event(rig, &events[i]);
+    return taken + count;
 }
 
 /* ---- actors ---- */
@@ -249,7 +253,7 @@ tile_step(void *object)
     for (uint32_t i = 0; i < work; i++)
         log_complete(rig->log, completions[i].tag, completions[i].result);
     work += log_poll(rig->log, clock_now_ns(&rig->clock), &rig->deadline_ns);
-    rig_take_answers(rig);
+    work += rig_take_answers(rig);
     rig->idle = work == 0;
     return work;
 }

@@ -26,6 +26,7 @@ struct rig_options {
     uint32_t producers_max;
     uint32_t open_files_max;
     uint64_t job_ns_max; /* virtual time of a disk job, drawn in [1, this] */
+    bool observer;       /* what it sees does not bind the model */
     bool faults;         /* errors of the disk are on: refusals for that reason are right answers */
 };
 

@@ -36,7 +36,7 @@ struct result {
 static struct rig_options
 draw_options(struct sim_rng *rng)
 {
-    static const uint64_t journal_bytes[] = {2 * MIB, 2 * MIB, 4 * MIB};
+    static const uint64_t journal_bytes[] = {64 * KIB, 128 * KIB, 512 * KIB, 2 * MIB};
     static const uint64_t ring_bytes[] = {1 * MIB, 2 * MIB, 8 * MIB};
     return (struct rig_options){
         .journal_file_bytes = journal_bytes[sim_rng_below(rng, ARRAY_COUNT(journal_bytes))],
