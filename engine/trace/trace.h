@@ -56,7 +56,7 @@ trace_stamp(struct trace *trace, enum trace_stage stage, uint64_t now_ns, uint64
 /* Copies the newest stamps, oldest first, up to count; returns how many. Any thread. */
 uint32_t trace_read(const struct trace *trace, struct trace_stamp *stamps, uint32_t count);
 
-const char *trace_stage_name(enum trace_stage stage);   /* "hand_over"; static storage */
+const char *trace_stage_name(enum trace_stage stage);   /* "HAND_OVER"; static storage */
 const char *trace_stage_folder(enum trace_stage stage); /* "net/gate" */
 
 #endif
