@@ -161,7 +161,8 @@ append_make_room(struct log *log, uint32_t bytes)
             log_count_pressure(log, METRIC_PRESSURE_JOURNAL);
             return false;
         }
-        if (is_broken)
+        /* Asked anew: closing the group has moved the head to the next block. */
+        if (slab_ring_unbroken(&log->ring) < bytes)
             slab_ring_wrap(&log->ring);
     }
     if (UNLIKELY(tail_is_full(&log->tail) || !slab_ring_has_room(&log->ring, bytes)) &&
