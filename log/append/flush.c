@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #define FLUSH_SCAN_ENTRIES 4096u
+#define FLUSH_TRIES_PER_POLL 32u
 
 enum flush_start { FLUSH_STARTED, FLUSH_WAITS, FLUSH_NOTHING };
 
@@ -247,12 +248,28 @@ flush_scan_pins(struct log *log)
     }
 }
 
-uint32_t
-flush_poll(struct log *log)
+/* How many segment writes may be under way: few beside a commit group, more as the unflushed part
+ * of the ring grows towards its limit, where appends would have to wait anyway. */
+static uint32_t
+flush_limit(const struct log *log)
 {
     bool group_waits = journal_in_flight(log->journal) > 0 ||
                        journal_open_entry_count(log->journal) > 0;
-    uint32_t limit = group_waits ? LOG_FLUSHES_BESIDE_GROUP : LOG_FLUSHES_MAX;
+
+    if (!group_waits)
+        return LOG_FLUSHES_MAX;
+    if (log->unflushed >= log->tail.next)
+        return LOG_FLUSHES_BESIDE_GROUP;
+    uint64_t span = log->ring.head - tail_at(&log->tail, log->unflushed)->position;
+    if (span <= log->ring.bytes / 4)
+        return LOG_FLUSHES_BESIDE_GROUP;
+    return span <= log->ring.bytes / 8 * 3 ? 2 * LOG_FLUSHES_BESIDE_GROUP : LOG_FLUSHES_MAX;
+}
+
+uint32_t
+flush_poll(struct log *log)
+{
+    uint32_t limit = flush_limit(log);
     uint32_t work = 0;
 
     for (uint32_t i = 0; log->flushes_active > 0 && i < LOG_FLUSHES_MAX; i++)
@@ -260,7 +277,8 @@ flush_poll(struct log *log)
             flush_submit(log, i);
     flush_pin_ring(log);
     flush_scan_pins(log);
-    for (uint32_t tries = log->flush_queued; tries > 0 && log->flushes_active < limit; tries--) {
+    uint32_t tries = min_u32(log->flush_queued, FLUSH_TRIES_PER_POLL);
+    for (; tries > 0 && log->flushes_active < limit; tries--) {
         struct partition *partition = &log->partitions[log->flush_first];
         log->flush_first = partition->next_flush;
         if (log->flush_first == LOG_NONE)
