@@ -47,6 +47,8 @@ class Server:
         if small_journal:
             self.flags += ["--journal.file_bytes", "4MiB"]
         self.process = None
+        self.prefix = []  # words before the server's own, as in setpriv ...
+        self.program = binary()
         report = f"log_path={os.path.join(self.directory, REPORT)}"
         self.environment = dict(os.environ)
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
@@ -58,7 +60,7 @@ class Server:
 
     def start(self, *flags):
         """Starts the process and waits until it says that it is ready."""
-        command = [binary(), "serve", "--data", self.data, "--kafka", self.address,
+        command = [*self.prefix, self.program, "serve", "--data", self.data, "--kafka", self.address,
                    "--admin", f"127.0.0.1:{self.admin_port}", *self.flags, *flags]
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
