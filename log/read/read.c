@@ -172,6 +172,9 @@ log_read(struct log *log,
     ret_result->rc = (uint16_t)rc;
     if (rc != RC_OK)
         return true;
+    bool probe = request->dst_bytes == 0;
+    if (probe)
+        ret_result->total_bytes = 0;
     if (request->offset >= ret_result->high_watermark) {
         if (request->arm)
             (void)log_arm(log,
@@ -181,8 +184,8 @@ log_read(struct log *log,
                           request->requester);
         return true;
     }
-    if (request->dst_bytes == 0) {
-        ret_result->bytes = read_estimate(log, partition, request->offset);
+    if (probe) {
+        ret_result->total_bytes = read_estimate(log, partition, request->offset);
         return true;
     }
     if (read__tail(log, partition, request, ret_result))

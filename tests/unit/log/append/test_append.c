@@ -72,6 +72,45 @@ Test(log_append, survives_a_crash_with_everything_in_the_journal, .timeout = 30)
     rig_fini(&rig);
 }
 
+static uint64_t
+probe(struct rig *rig, uint32_t partition, uint64_t offset)
+{
+    struct log_read_request request = {.slot = rig->partitions[partition].slot,
+                                       .incarnation = rig->partitions[partition].incarnation,
+                                       .offset = offset,
+                                       .leader_epoch = -1};
+    struct log_read_result result;
+
+    cr_assert(log_read(rig_log(rig, partition), &request, &result));
+    cr_assert_eq(result.rc, RC_OK);
+    cr_assert_eq(result.bytes, 0);
+    return result.total_bytes;
+}
+
+/* A gate parks a Fetch, or reads for it, by this number alone. */
+Test(log_append, a_probe_tells_how_much_is_readable_from_an_offset_on, .timeout = 30)
+{
+    static struct rig rig;
+
+    rig_init(&rig, 14);
+    cr_assert_eq(rig_open(&rig), RC_OK);
+    uint32_t p = rig_create(&rig, &plain);
+    cr_assert_eq(probe(&rig, p, 0), 0);
+    for (uint32_t i = 0; i < 3; i++)
+        rig_append(&rig, &(struct rig_append){.partition = p, .bytes = 100, .records = 2});
+    cr_assert_eq(probe(&rig, p, 0), 0, "not durable yet");
+    rig_settle(&rig);
+    cr_assert_eq(probe(&rig, p, 0), 300);
+    cr_assert_eq(probe(&rig, p, 2), 200);
+    cr_assert_eq(probe(&rig, p, 6), 0);
+    rig_stop(&rig);
+    cr_assert_eq(rig_open(&rig), RC_OK, "%s", rig.trail.text);
+    rig_reopen(&rig);
+    cr_assert_gt(probe(&rig, p, 0), 0, "also what only the disk holds");
+    cr_assert_eq(probe(&rig, p, 6), 0);
+    rig_fini(&rig);
+}
+
 Test(log_append, memory_topics_acknowledge_at_once, .timeout = 20)
 {
     static struct rig rig;
