@@ -10,6 +10,8 @@
  * need be. */
 #include "net/gate/gate_internal.h"
 
+#include "engine/record/record_batch.h"
+
 /* Reads in a row that find nothing where a probe saw something, before the client is told so. */
 #define FETCH_BARREN_MAX 2u
 
@@ -134,6 +136,7 @@ fetch_plan(const struct gate *gate, struct gate_fetch *fetch)
         entry->data = NULL;
         entry->data_bytes = 0;
         entry->data_capacity = 0;
+        entry->read_offset = entry->offset;
         if (entry->readable_bytes == 0 || entry->error != KAFKA_ERROR_NONE)
             continue;
         if (total == 0)
@@ -373,6 +376,34 @@ fetch_read_over(struct gate *gate, uint32_t fetch_idx)
     }
 }
 
+/* A read gives at most what a log tile copies in one poll, so that it delays no commit; while there
+ * is more below the high watermark and room for it, the next read goes on behind it. A response is
+ * sent once it is full or the log is at its end: few large responses cost a reader less than many
+ * small ones. */
+static void
+fetch_go_on(struct gate *gate,
+            struct gate_fetch *fetch,
+            struct gate_fetch_entry *entry,
+            uint32_t bytes)
+{
+    uint32_t limit = min_u32(entry->data_capacity, min_u32(entry->max_bytes, fetch->max_bytes));
+    uint32_t fetch_idx = gate__slot(gate, fetch->slot)->fetch;
+
+    CHECK(bytes <= entry->data_capacity - entry->data_bytes);
+    const uint8_t *at = entry->data + entry->data_bytes;
+    const uint8_t *end = at + bytes;
+    entry->data_bytes += bytes;
+    while (end - at >= RECORD_BATCH_HEADER_BYTES) {
+        entry->read_offset = record_batch_base_offset(at) +
+                             (uint64_t)record_batch_last_offset_delta(at) + 1;
+        at += record_batch_bytes(at);
+    }
+    if (bytes == 0 || entry->data_bytes >= limit || entry->read_offset >= entry->high_watermark)
+        return;
+    entry->due = true;
+    fetch__queue_issue(gate, fetch_idx);
+}
+
 static void
 fetch_take_answer(struct gate *gate,
                   struct gate_fetch *fetch,
@@ -389,10 +420,12 @@ fetch_take_answer(struct gate *gate,
         if (fetch->state == FETCH_PROBING)
             entry->readable_bytes = response->total_bytes;
         else
-            entry->data_bytes = response->bytes;
-        CHECK(entry->data_bytes <= entry->data_capacity || fetch->state == FETCH_PROBING);
+            fetch_go_on(gate, fetch, entry, response->bytes);
         return;
     }
+    /* What was read before stands; the client meets the trouble with its next request. */
+    if (fetch->state == FETCH_READING && entry->data_bytes > 0)
+        return;
     if (response->rc == RC_NO_MEMORY && fetch->state == FETCH_READING) {
         /* Only the first one may ask for more; later partitions may stay empty. */
         if (entry->data != fetch->data_block)
@@ -448,7 +481,7 @@ fetch_issue_entry(struct gate *gate, struct gate_fetch *fetch, struct gate_fetch
 {
     bool parked = fetch->state == FETCH_PARKED;
     bool reading = fetch->state == FETCH_READING;
-    bool arm = !fetch->expired && (!reading || fetch->single) &&
+    bool arm = !fetch->expired && (!reading || (fetch->single && entry->data_bytes == 0)) &&
                park__may_arm(gate, entry->ref.log_tile, entry->ref.slot);
 
     if (parked && !arm) {
@@ -473,14 +506,14 @@ fetch_issue_entry(struct gate *gate, struct gate_fetch *fetch, struct gate_fetch
     slot->outstanding++;
     entry->armed_asked = arm;
     request->kind = REQUEST_READ;
-    request->flags = (uint8_t)((arm ? REQUEST_FLAG_ARM : 0) |
-                               (reading && entry->data == fetch->data_block ? REQUEST_FLAG_WHOLE
-                                                                            : 0));
+    bool whole = reading && entry->data == fetch->data_block && entry->data_bytes == 0;
+    request->flags = (uint8_t)((arm ? REQUEST_FLAG_ARM : 0) | (whole ? REQUEST_FLAG_WHOLE : 0));
     request->ctx = gate__ctx(fetch->slot, slot->generation, (uint32_t)(entry - fetch->entries), 0);
-    request->u.read.offset = entry->offset;
-    request->u.read.dst = reading ? entry->data : NULL;
-    request->u.read.dst_bytes = reading ? entry->data_capacity : 0;
-    request->u.read.max_bytes = min_u32(entry->max_bytes, fetch->max_bytes);
+    request->u.read.offset = reading ? entry->read_offset : entry->offset;
+    request->u.read.dst = reading ? entry->data + entry->data_bytes : NULL;
+    request->u.read.dst_bytes = reading ? entry->data_capacity - entry->data_bytes : 0;
+    uint32_t max_bytes = min_u32(entry->max_bytes, fetch->max_bytes);
+    request->u.read.max_bytes = max_bytes - (reading ? min_u32(max_bytes, entry->data_bytes) : 0);
     request->u.read.leader_epoch = entry->leader_epoch;
     return true;
 }

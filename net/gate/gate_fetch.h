@@ -23,6 +23,7 @@ struct gate_fetch_entry {
     struct gate_fetch_entry **link; /* what points to us; NULL: not on a list */
     struct gate_fetch *fetch;
     uint64_t offset;
+    uint64_t read_offset; /* where the next read of this response goes on; READING only */
     uint64_t high_watermark;
     uint64_t start_offset;
     uint64_t readable_bytes; /* as last told */

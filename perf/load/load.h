@@ -79,7 +79,9 @@ struct load {
     struct load_result result;
     int epoll_fd;
     bool measuring; /* past the warm-up */
-    bool draining;  /* send nothing more */
+    bool caught_up; /* fetch: an answer was empty */
+    uint64_t last_answer_ns;
+    bool draining; /* send nothing more */
 };
 
 /* wire.c: encodes one whole Produce v7 request (length first) for a partition; returns its bytes.

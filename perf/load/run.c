@@ -170,6 +170,11 @@ load_account(struct load *load,
     }
     *next_offset = load_is_fetch(load) ? answer->offset
                                        : answer->offset + load->options.batch_records;
+    /* A reader that is at the end has nothing more to measure. */
+    if (load_is_fetch(load) && answer->bytes == 0)
+        load->caught_up = true;
+    else
+        load->last_answer_ns = load_now_ns();
     if (!load->measuring)
         return;
     result->requests++;
@@ -276,7 +281,7 @@ load_loop(struct load *load)
     for (uint32_t i = 0; options->rate <= 0 && i < options->connections; i++)
         if (!load_refill(load, i))
             return false;
-    while ((now = load_now_ns()) < end) {
+    while ((now = load_now_ns()) < end && !load->caught_up) {
         if (!load->measuring && now >= measure_at) {
             load->measuring = true;
             measure_at = now;
@@ -288,6 +293,8 @@ load_loop(struct load *load)
         if (!load_turn(load))
             return false;
     }
+    if (load->caught_up && load->last_answer_ns > measure_at)
+        now = load->last_answer_ns; /* the last answer waited for data in vain */
     load->result.elapsed_s = (double)(now - measure_at) / 1e9;
     load->result.server_cpu_s = load_process_cpu_s(options->server_pid) - server_cpu;
     load->result.client_cpu_s = load_own_cpu_s() - own_cpu;
