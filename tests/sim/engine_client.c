@@ -58,6 +58,8 @@ client__version(const struct client *client, enum kafka_api_key key)
     int16_t first = key == KAFKA_METADATA ? 4 : api->first;
     if (key == KAFKA_DELETE_TOPICS)
         first = 6; /* by id: a late copy of the request cannot hit the next topic */
+    if (key == KAFKA_METADATA && client->script.kind == CLIENT_ADMIN)
+        first = 10; /* for the id */
     int16_t version = (int16_t)(last - client->script.version_less);
     return version < first ? first : version;
 }
@@ -173,8 +175,7 @@ hello_answer(struct client *client, const struct kafka_metadata_response *answer
         struct bytes name = client__name(&client->of->model->topics[client->lanes[i].topic]);
         for (uint32_t t = 0; t < answer->topics.count; t++) {
             const struct kafka_metadata_topic *topic = &answer->topics.at[t];
-            if (topic->name.count != name.count ||
-                memcmp(topic->name.at, name.at, name.count) != 0)
+            if (topic->name.count != name.count || memcmp(topic->name.at, name.at, name.count) != 0)
                 continue;
             int there = hello_topic(client, client->lanes[i].topic, topic);
             if (there < 0)
@@ -200,7 +201,7 @@ hello_answer(struct client *client, const struct kafka_metadata_response *answer
 static bool
 client_answer(struct client *client, const struct stream_answer *answer)
 {
-    if (answer->to.request.api_key == KAFKA_METADATA)
+    if (answer->to.request.api_key == KAFKA_METADATA && client->script.kind != CLIENT_ADMIN)
         return hello_answer(client, &answer->u.metadata);
     switch (client->script.kind) {
     case CLIENT_ADMIN:
@@ -245,8 +246,7 @@ static bool
 client_is_impatient(const struct client *client)
 {
     return client->stream.is_open && client->stream.pending_count > 0 &&
-           client__now(client) >=
-               client->stream.pending[0].sent_ns + client->of->patience_ns;
+           client__now(client) >= client->stream.pending[0].sent_ns + client->of->patience_ns;
 }
 
 /* Takes what has come. Returns how much; the connection may be gone afterwards. */

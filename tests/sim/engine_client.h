@@ -26,9 +26,9 @@ struct client_world {
     struct sim_world *world;
     struct engine_rig *rig;
     struct engine_model *model;
-    bool storage_errors; /* a storage error may be answered: disk faults since the last start */
-    bool calm;           /* nothing is broken any more: an answer that stays away is a breach */
-    bool producers_done; /* all of them */
+    bool storage_errors;  /* a storage error may be answered: disk faults since the last start */
+    bool calm;            /* nothing is broken any more: an answer that stays away is a breach */
+    bool producers_done;  /* all of them */
     uint64_t patience_ns; /* for an answer, before a client gives the connection up */
 };
 
@@ -57,7 +57,7 @@ struct client_script {
     uint32_t batches;    /* producer: per lane; admin: deletions of the volatile topic */
     uint32_t records_max;
     uint32_t value_bytes_max;
-    uint64_t think_ns; /* longest pause between requests */
+    uint64_t think_ns;    /* longest pause between requests */
     int16_t version_less; /* versions below the last served one, where the API has them */
     int32_t wait_ms_max;  /* consumer */
     int32_t min_bytes;
@@ -117,7 +117,8 @@ int16_t client__version(const struct client *client, enum kafka_api_key key);
 /* Gives the connection up and comes back after a while. */
 void client__again(struct client *client, bool reset);
 bool client__fail(struct client *client, const char *what, int16_t error);
-/* An error after which a client tries again: the server or the topic is not there for the moment. */
+/* An error after which a client tries again: the server or the topic is not there for the moment.
+ */
 bool client__may_retry(const struct client *client, int16_t error);
 struct bytes client__name(const struct engine_topic *topic);
 

@@ -1,8 +1,8 @@
 /* A scripted producer: batches in order per partition, some requests ahead of the answers.
  *
  * Every lane keeps its unacknowledged batches in order; the first sent_count of them are under way.
- * After a refusal nothing new is sent until all requests under way are answered; then the lanes begin
- * again with their first unacknowledged batch, as idempotent clients must. */
+ * After a refusal nothing new is sent until all requests under way are answered; then the lanes
+ * begin again with their first unacknowledged batch, as idempotent clients must. */
 #include "engine_client.h"
 
 #include "engine/base/check.h"

@@ -282,7 +282,7 @@ judge_start(struct log_model *model,
         const struct model_trim *trim = &partition->trims[i];
         if (trim->ack_mark <= mark)
             acked = max_u64(acked, trim->offset);
-        if (trim->submit_mark <= mark && trim->offset == start)
+        if ((trim->submit_mark <= mark || model->damaged) && trim->offset == start)
             known = true;
     }
     if (start < acked)
@@ -316,7 +316,7 @@ judge_end(struct log_model *model,
         uint64_t end = batch->offset + batch->records;
         if (batch->ack_mark <= mark && durable)
             least = max_u64(least, end);
-        if (batch->submit_mark <= mark)
+        if (batch->submit_mark <= mark || model->damaged)
             most = max_u64(most, end);
         boundary |= end == seen->end;
     }

@@ -67,6 +67,8 @@ struct log_model {
     struct model_partition partitions[MODEL_PARTITIONS_MAX];
     uint32_t partition_count;
     uint64_t id_next;
+    bool damaged; /* what counts as submitted is everything, whatever the mark: bytes were destroyed
+                     after it */
     char why[512]; /* what was wrong, when something was */
 };
 

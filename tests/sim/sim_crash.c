@@ -265,6 +265,7 @@ main(int count, char **arguments)
     for (uint64_t i = 0; i < options.count; i++) {
         if (!options.single && !sim_options_mine(&options, i))
             continue;
+        sim_options_case("--workload", options.first + i);
         bool good = try_workload((uint32_t)(options.first + i), &options, &totals);
         passed += good;
         failed += !good;

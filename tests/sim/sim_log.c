@@ -201,6 +201,7 @@ main(int count, char **arguments)
         uint64_t seed = options.first + i;
         if (!options.single && !sim_options_mine(&options, seed))
             continue;
+        sim_options_case("--seed", seed);
         struct result result = run_seed(seed, &options);
         if (result.good && (seed % 20 == 0 || options.single)) {
             struct sim_options quiet = {0};

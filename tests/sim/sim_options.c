@@ -4,9 +4,11 @@
 #include "engine/base/diag.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static bool
 read_number(const char *text, uint64_t *ret_value)
@@ -75,6 +77,30 @@ sim_options_quiet(const struct sim_options *options)
     if (options->verbose)
         return;
     diag_set_level((enum diag_level) - 1); /* below every level: simulated trouble is no news */
+}
+
+static char case_text[96];
+
+static void
+tell_case(int signal_number)
+{
+    ssize_t written = write(STDOUT_FILENO, case_text, strlen(case_text));
+    (void)written;
+    (void)signal(signal_number, SIG_DFL);
+    (void)raise(signal_number);
+}
+
+void
+sim_options_case(const char *option, uint64_t number)
+{
+    (void)snprintf(case_text,
+                   sizeof(case_text),
+                   "  stopped; to repeat: tests/sim/run %s %" PRIu64 "\n0 passed, 1 failed\n",
+                   option,
+                   number);
+    (void)signal(SIGABRT, tell_case);
+    (void)signal(SIGSEGV, tell_case);
+    (void)fflush(stdout);
 }
 
 int

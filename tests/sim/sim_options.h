@@ -18,6 +18,9 @@ struct sim_options {
 bool sim_options_read(struct sim_options *options, int count, char **arguments);
 /* True when a case of this number belongs to this process. */
 bool sim_options_mine(const struct sim_options *options, uint64_t number);
+/* Names the case that runs now: should the program be stopped by a CHECK, this is told before it
+ * ends. option: "--seed", ... */
+void sim_options_case(const char *option, uint64_t number);
 /* Prints the last line; returns the exit status. */
 int sim_options_end(uint64_t passed, uint64_t failed);
 /* Lines of the engine's diagnostics are kept back unless verbose. */
