@@ -77,8 +77,11 @@ collect_gate(struct metrics_tile *copy, const struct gate *gate)
 static void
 collect_rings(struct metrics_tile *copy, const struct broker *broker)
 {
+    uint64_t used = 0;
+
     for (uint32_t i = 0; i < broker->requester_count; i++)
-        metrics_set_label(copy, RING_USED, i, ring_used(broker->requesters[i].link.request));
+        used += ring_used(broker->requesters[i].link.request);
+    metrics_set(copy, METRIC_RING_USED, used);
 }
 
 void

@@ -92,7 +92,7 @@ Test(metrics, exports_labels_by_word_and_leaves_zeros_out, .timeout = 10)
     metrics_add_label(&log_tile, BACKPRESSURE, METRIC_PRESSURE_DISK_JOBS, 4);
     metrics_add_label(&gate_tile, CONNECTIONS_REFUSED, METRIC_TURNED_AWAY_SHUTDOWN, 4);
     metrics_add_label(&gate_tile, FETCHES_WOKEN, METRIC_WOKEN_CHANGE, 4);
-    metrics_set_label(&log_tile, RING_USED, 1, 9);
+    metrics_set(&log_tile, METRIC_RING_USED, 9);
     export_all(NULL);
     HAS("eagre_requests_total{tile=\"gate0\",api=\"ApiVersions\"} 5\n");
     HAS("eagre_requests_total{tile=\"gate0\",api=\"60\"} 1\n");
@@ -105,7 +105,7 @@ Test(metrics, exports_labels_by_word_and_leaves_zeros_out, .timeout = 10)
     HAS("eagre_append_backpressure_total{tile=\"log0\",cause=\"disk_jobs\"} 4\n");
     HAS("eagre_connections_refused_total{tile=\"gate0\",reason=\"shutdown\"} 4\n");
     HAS("eagre_fetches_woken_total{tile=\"gate0\",cause=\"change\"} 4\n");
-    HAS("eagre_ring_used_slots{tile=\"log0\",ring=\"1\"} 9\n");
+    HAS("eagre_ring_used_slots{tile=\"log0\"} 9\n");
 }
 
 Test(metrics, has_as_many_words_as_constants, .timeout = 10)

@@ -1,0 +1,286 @@
+#!/usr/bin/python3
+"""Every metric that engine/metrics/metrics.def promises is exported, and the ones that a client can check are true.
+
+Method: one server is driven by a Kafka client and by raw sockets so that each metric has a reason to move: batches taken and refused,
+fetches that wait, a connection too many, segments that roll, a topic deleted, a clean restart and a kill. At the end each name in
+metrics.def must have had a sample; label values of zero are not exported, so a labelled metric counts as seen when any of its values was.
+
+Run alone: $EAGRE names the server, else build/release/eagre. Ends: N passed, M failed."""
+
+import os
+import re
+import socket
+import struct
+import sys
+import time
+
+import server
+
+try:
+    from confluent_kafka import Consumer, Producer, TopicPartition
+    from confluent_kafka.admin import AdminClient, NewTopic
+except ImportError:
+    print("SKIP check_metrics: wants python3-confluent-kafka")
+    print("0 passed, 0 failed")
+    sys.exit(0)
+
+RECORDS = 300
+VALUE = b"v" * 1000
+PARTITIONS = 3
+BULK_BYTES = 24 << 20
+UNKNOWN_TOPIC = 3  # Kafka's error code
+SECONDS_MAX = 30
+
+
+def promised():
+    """Names of metrics.def: {name: labelled}."""
+    path = os.path.join(server.ROOT, "engine", "metrics", "metrics.def")
+    with open(path) as table:
+        text = table.read()
+    names = {}
+    for name, label in re.findall(r'^METRIC\(\w+, "(\w+)", \w+, [\w |]+, "(\w*)"', text, re.M):
+        names[name] = label != ""
+    for name in re.findall(r'^HISTOGRAM\(\w+, "(\w+)"', text, re.M):
+        names[name + "_count"] = False
+    for name in re.findall(r'^PARTITION_METRIC\(\w+, "(\w+)"', text, re.M):
+        names[name] = True
+    return names
+
+
+class Watch:
+    """Reads the exporter and remembers every name that ever had a sample."""
+
+    def __init__(self, target):
+        self.target = target
+        self.seen = set()
+
+    def read(self):
+        samples = self.target.metrics()
+        self.seen.update(name.split("{")[0] for name in samples)
+        return samples
+
+    def total(self, name, **labels):
+        """Sum over the samples of a name with these labels."""
+        found = 0
+        for sample, value in self.read().items():
+            if sample.split("{")[0] == "eagre_" + name and all(f'{k}="{v}"' in sample for k, v in labels.items()):
+                found += value
+        return found
+
+    def until(self, what, condition):
+        end = time.monotonic() + SECONDS_MAX
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError(f"not after {SECONDS_MAX} s: {what}")
+            time.sleep(0.05)
+
+
+def expect(actual, expected, what):
+    if actual != expected:
+        raise AssertionError(f"{what}: {actual}, expected {expected}")
+
+
+def produce(address, topic, count, value=VALUE, **settings):
+    failures = []
+    producer = Producer({"bootstrap.servers": address, "linger.ms": 1, "message.timeout.ms": 60000, **settings})
+    for index in range(count):
+        producer.produce(topic, value, partition=index % PARTITIONS,
+                         on_delivery=lambda error, _: failures.append(error) if error else None)
+        producer.poll(0)
+    expect(producer.flush(60), 0, "records not acknowledged")
+    expect(failures, [], "failures")
+
+
+def consume(address, topic, count):
+    """Reads count records from the beginning of all partitions; then waits in vain for more."""
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False,
+                         "fetch.wait.max.ms": 100})
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
+    got = 0
+    end = time.monotonic() + SECONDS_MAX
+    while got < count and time.monotonic() < end:
+        message = consumer.poll(0.2)
+        if message is not None and not message.error():
+            got += 1
+    for _ in range(5):
+        consumer.poll(0.1)
+    consumer.close()
+    expect(got, count, "records read")
+
+
+def create(address, topic, **config):
+    admin = AdminClient({"bootstrap.servers": address})
+    futures = admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1, config=config)])
+    for future in futures.values():
+        future.result(SECONDS_MAX)
+
+
+def raw_produce(port, topic):
+    """A Produce request, version 3, with one byte of records for partition 0; returns the error code answered."""
+    name = topic.encode()
+    body = struct.pack(">hhi", -1, -1, 1000) + struct.pack(">ih", 1, len(name)) + name
+    body += struct.pack(">iii", 1, 0, 1) + b"x"
+    header = struct.pack(">hhih", 0, 3, 7, -1)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as stream:
+        stream.sendall(struct.pack(">i", len(header) + len(body)) + header + body)
+        answer = b""
+        while len(answer) < 4 or len(answer) < 4 + struct.unpack_from(">i", answer)[0]:
+            piece = stream.recv(4096)
+            if not piece:
+                raise AssertionError("the connection was closed")
+            answer += piece
+    return struct.unpack_from(">h", answer, 4 + 4 + 4 + 2 + len(name) + 4 + 4)[0]
+
+
+def appends(target, watch):
+    create(target.address, "orders")
+    before = watch.read()
+    produce(target.address, "orders", RECORDS, **{"enable.idempotence": True})
+    for name in ("partition_records_in_total", "partition_high_watermark"):
+        expect(watch.total(name, topic="orders"), RECORDS, name)
+    batches = watch.total("partition_batches_in_total", topic="orders")
+    grown = watch.total("records_appended_total") - sum(
+        value for name, value in before.items() if name.startswith("eagre_records_appended_total"))
+    if not RECORDS <= grown <= RECORDS + 10:  # the metadata log may add a few
+        raise AssertionError(f"records_appended_total grew by {grown}")
+    if watch.total("partition_bytes_in_total", topic="orders") < RECORDS * len(VALUE):
+        raise AssertionError("partition_bytes_in_total is too small")
+    if not 0 < batches <= RECORDS or watch.total("batches_appended_total") < batches:
+        raise AssertionError(f"batches: {batches}")
+    expect(watch.total("partition_start_offset", topic="orders"), 0, "start offset")
+    expect(watch.total("partition_state", topic="orders"), 0, "state")
+    if watch.total("producers") < 1:
+        raise AssertionError("no idempotent producer is counted")
+    expect(watch.total("partitions_online"), PARTITIONS + 1, "partitions online, the metadata log's among them")
+
+
+def groups(_, watch):
+    count = watch.total("commit_groups_total")
+    expect(watch.total("commit_group_latency_seconds_count"), count, "latencies of groups")
+    expect(watch.total("commit_group_bytes_count"), count, "sizes of groups")
+    if watch.total("commit_group_entries_total") < count or watch.total("journal_padding_bytes_total") < count * 4096:
+        raise AssertionError("entries or padding of groups are too few")
+
+
+def reads(target, watch):
+    consume(target.address, "orders", RECORDS)
+    if watch.total("reads_tail_total") == 0 or watch.total("bytes_read_tail_total") < RECORDS * len(VALUE):
+        raise AssertionError("reads from memory are not counted")
+    if watch.total("fetches_woken_total", cause="timeout") == 0:
+        raise AssertionError("fetches that waited in vain are not counted")
+    watch.until("no fetch waits", lambda: watch.total("fetches_parked") == 0)
+
+
+def requests(target, watch):
+    for api in ("Produce", "Fetch", "Metadata", "ApiVersions", "CreateTopics", "InitProducerId"):
+        if watch.total("requests_total", api=api) == 0:
+            raise AssertionError(f"{api} is not counted")
+    expect(watch.total("produce_latency_seconds_count"), watch.total("requests_total", api="Produce"), "latencies of Produce")
+    if watch.total("fetch_latency_seconds_count") == 0 or watch.total("produce_latency_seconds_sum") <= 0:
+        raise AssertionError("latencies are missing")
+
+
+def refusals(target, watch):
+    expect(raw_produce(target.kafka_port, "nowhere"), UNKNOWN_TOPIC, "error answered")
+    watch.until("the refusal is told", lambda: watch.total("batches_refused_total", reason="unknown") == 1)
+    watch.until("the error is told", lambda: watch.total("request_errors_total", error=UNKNOWN_TOPIC) == 1)
+
+
+def connections(target, watch):
+    limit = 16
+    streams = [socket.create_connection(("127.0.0.1", target.kafka_port), timeout=10) for _ in range(limit + 4)]
+    watch.until("connections are refused", lambda: watch.total("connections_refused_total", reason="limit") >= 4)
+    expect(watch.total("connections_open"), limit, "connections open")
+    for stream in streams:
+        stream.close()
+    watch.until("all are closed", lambda: watch.total("connections_open") == 0)
+    accepted = watch.total("connections_accepted_total")
+    expect(watch.total("connections_closed_total"), accepted, "connections closed")
+    if watch.total("bytes_received_total") == 0 or watch.total("bytes_sent_total") == 0:
+        raise AssertionError("bytes of connections are not counted")
+
+
+def bulk(target, watch):
+    """More than the journal and a segment hold: flushes, rolls, reclaims, checkpoints, back-pressure."""
+    create(target.address, "bulk", **{"segment.bytes": str(1 << 20)})
+    value = b"b" * 200000
+    produce(target.address, "bulk", BULK_BYTES // len(value), value=value)
+    watch.until("segments roll", lambda: watch.total("segments_rolled_total") > 0)
+    watch.until("journal files are reclaimed", lambda: watch.total("journal_reclaims_total") > 0)
+    if watch.total("checkpoints_written_total") < 2 or watch.total("checkpoint_bytes_total") == 0:
+        raise AssertionError("checkpoints are not counted")
+    if watch.total("runs_flushed_total") == 0 or watch.total("bytes_flushed_total") < BULK_BYTES // 2:
+        raise AssertionError("flushed runs are not counted")
+    if watch.total("disk_jobs_total") == 0 or watch.total("disk_job_latency_seconds_count") != watch.total("disk_jobs_total"):
+        raise AssertionError("disk jobs are not counted")
+    if watch.total("append_backpressure_total") == 0:
+        raise AssertionError("back-pressure is not counted")
+    if watch.total("tail_cache_bytes") == 0:
+        raise AssertionError("the tail cache is empty")
+
+
+def deletion(target, watch):
+    admin = AdminClient({"bootstrap.servers": target.address})
+    for future in admin.delete_topics(["bulk"], operation_timeout=SECONDS_MAX).values():
+        future.result(SECONDS_MAX)
+    watch.until("segments are deleted", lambda: watch.total("segments_deleted_total", cause="topic") >= PARTITIONS)
+    if watch.total("bytes_deleted_total") < BULK_BYTES // 2:  # what was in memory alone is no segment
+        raise AssertionError("deleted bytes are too few")
+    watch.until("partitions are gone", lambda: watch.total("partitions_online") == PARTITIONS + 1)
+
+
+def clean_restart(target, watch):
+    expect(target.stop(), 0, "exit status")
+    target.start()
+    expect(watch.total("recovery_groups"), 0, "recovery_groups")
+    expect(watch.total("recovery_journal_bytes"), 0, "recovery_journal_bytes")
+    expect(watch.total("recovery_partitions"), PARTITIONS + 1, "recovery_partitions")
+    if watch.total("recovery_duration_nanoseconds") == 0:
+        raise AssertionError("recovery took no time")
+    expect(watch.total("partition_high_watermark", topic="orders"), RECORDS, "high watermark")
+    consume(target.address, "orders", RECORDS)
+    if watch.total("reads_cold_total") == 0 or watch.total("bytes_read_cold_total") < RECORDS * len(VALUE):
+        raise AssertionError("reads from segments are not counted")
+
+
+def killed(target, watch):
+    produce(target.address, "orders", 30)
+    target.kill()
+    target.start()
+    if watch.total("recovery_groups") == 0 or watch.total("recovery_journal_bytes") < 30 * len(VALUE):
+        raise AssertionError("what was replayed is not counted")
+    expect(watch.total("partition_high_watermark", topic="orders"), RECORDS + 30, "high watermark")
+    expect(watch.total("partition_records_in_total", topic="orders"), 0, "records taken by this process")
+
+
+def budget(_, watch):
+    committed = watch.total("memory_committed_bytes")
+    if not 0 < committed <= watch.total("memory_budget_bytes"):
+        raise AssertionError(f"memory committed: {committed}")
+
+
+def nothing_is_absent(_, watch):
+    watch.read()
+    names = promised()
+    if len(names) < 40:
+        raise AssertionError("metrics.def was not understood")
+    absent = sorted(name for name in names if "eagre_" + name not in watch.seen)
+    expect(absent, [], "promised and never exported")
+
+
+def main():
+    suite = server.Suite("metrics")
+    target = server.Server("--connections_max", "16", "--memory", "512MiB")
+    watch = Watch(target)
+    tests = [appends, groups, reads, requests, refusals, connections, bulk, deletion, clean_restart, killed, budget, nothing_is_absent]
+    try:
+        target.start()
+        for test in tests:
+            suite.run(test.__name__.replace("_", " "), test, target, watch)
+    finally:
+        target.close(keep=suite.failed > 0)
+    return suite.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
