@@ -33,7 +33,7 @@
 #include "net/gate/gate.h"
 
 #define ENGINE_CORES_MAX 33u /* 32 of the layout and control's */
-#define ENGINE_MEMORY_MIN (128 * MIB)
+#define ENGINE_MEMORY_MIN (256 * MIB)
 
 enum engine_tile_kind { ENGINE_TILE_GATE, ENGINE_TILE_LOG };
 

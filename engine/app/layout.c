@@ -11,7 +11,7 @@ uint64_t
 layout_memory_bytes(const struct settings *settings)
 {
     if (settings->memory != 0)
-        return max_u64(settings->memory, ENGINE_MEMORY_MIN);
+        return settings->memory;
     uint64_t pages = (uint64_t)sysconf(_SC_PHYS_PAGES);
     uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t quarter = round_down(pages * page_bytes / 4, MIB);

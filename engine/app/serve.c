@@ -221,6 +221,12 @@ serve_main(int argc, char **argv)
         return serve_fail(SERVE_USAGE, "settings", &trail);
     diag_set_level((enum diag_level)serve.settings.log_level);
     serve.memory_bytes = layout_memory_bytes(&serve.settings);
+    if (serve.memory_bytes < ENGINE_MEMORY_MIN) {
+        diag_trail_add(&trail,
+                       "memory must be 0 (computed) or at least %uMiB",
+                       (unsigned)(ENGINE_MEMORY_MIN / MIB));
+        return serve_fail(SERVE_USAGE, "settings", &trail);
+    }
     if (layout_from_settings(&serve.settings, &serve.layout, &trail) != RC_OK)
         return serve_fail(SERVE_USAGE, "--cores", &trail);
     serve_take_signals(&signals);

@@ -7,6 +7,13 @@
 
 #include <stdio.h>
 
+/* The least a gate is given: its pools take three eighths each. */
+#define ENGINE_GATE_SHARE_MIN (32 * MIB)
+#define ENGINE_CONNECTION_SHARE_BYTES (32 * KIB)
+#define ENGINE_CONNECTIONS_PRESET 4096u /* of settings.def */
+/* What is taken for a log tile beside its own footprint: metrics and rounding. */
+#define ENGINE_LOG_SPARE_BYTES (1 * MIB)
+
 static const char *const engine_gate_names[] = {"gate0",
                                                 "gate1",
                                                 "gate2",
@@ -73,8 +80,8 @@ engine_take_metrics(struct engine *engine, uint32_t log_idx, struct diag_trail *
     return RC_OK;
 }
 
-/* Shares of the budget that is left after the rings: log tiles half, gates a quarter, control what
- * it needs. The slab ring is a power of two. */
+/* Shares of the budget that is left after the rings: control what it needs, gates a quarter of the
+ * rest, log tiles what remains. The slab ring is a power of two. */
 static uint64_t
 engine_left_bytes(const struct engine *engine)
 {
@@ -168,7 +175,12 @@ engine_gate_limits(const struct engine *engine, struct gate_limits *limits, uint
     const struct settings *settings = engine->settings;
 
     gate_limits_default(limits, share_bytes);
+    /* A connection costs two 4 KiB blocks before it does anything: a small budget has fewer, unless
+     * the user says otherwise. */
+    uint64_t affordable = max_u64(share_bytes / ENGINE_CONNECTION_SHARE_BYTES, 256);
     limits->connections_max = (uint32_t)settings->connections_max;
+    if (settings->connections_max == ENGINE_CONNECTIONS_PRESET)
+        limits->connections_max = (uint32_t)min_u64(settings->connections_max, affordable);
     limits->connection_requests_max = (uint32_t)settings->connection_requests_max;
     limits->request_bytes_max = (uint32_t)settings->connection_request_bytes_max;
     limits->fetch_bytes_max = (uint32_t)settings->fetch_bytes_max;
@@ -308,9 +320,6 @@ engine_add_tiles(struct engine *engine)
 enum rc
 engine_wire(struct engine *engine, struct diag_trail *trail)
 {
-    uint64_t left = engine_left_bytes(engine);
-    uint64_t log_share = left / 2 / engine->layout.log_count;
-    uint64_t gate_share = left / 4 / engine->layout.gate_count;
     enum rc rc = RC_OK;
 
     for (uint32_t i = 0; i < engine_core_count(engine); i++)
@@ -320,12 +329,17 @@ engine_wire(struct engine *engine, struct diag_trail *trail)
                    engine->settings,
                    &engine->meta,
                    trail);
-    for (uint32_t l = 0; rc == RC_OK && l < engine->layout.log_count; l++)
-        rc = engine_wire_log(engine, l, log_share, trail);
-    for (uint32_t g = 0; rc == RC_OK && g < engine->layout.gate_count; g++)
-        rc = engine_wire_gate(engine, g, gate_share, trail);
     if (rc == RC_OK)
         rc = engine_wire_control(engine, trail);
+    uint64_t gate_share = max_u64(engine_left_bytes(engine) / 4, ENGINE_GATE_SHARE_MIN) /
+                          engine->layout.gate_count;
+    for (uint32_t g = 0; rc == RC_OK && g < engine->layout.gate_count; g++)
+        rc = engine_wire_gate(engine, g, gate_share, trail);
+    uint64_t log_share = max_u64(engine_left_bytes(engine) / engine->layout.log_count,
+                                 2 * ENGINE_LOG_SPARE_BYTES) -
+                         ENGINE_LOG_SPARE_BYTES;
+    for (uint32_t l = 0; rc == RC_OK && l < engine->layout.log_count; l++)
+        rc = engine_wire_log(engine, l, log_share, trail);
     if (rc == RC_OK)
         engine_add_tiles(engine);
     if (rc == RC_OK) {
