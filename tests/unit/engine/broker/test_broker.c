@@ -128,6 +128,13 @@ log_next_unnamed(const struct log *log, uint64_t *ret_incarnation)
 enum rc
 log_drop(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t ctx)
 {
+    if (log->drop_again > 0) {
+        log->drop_again--;
+        return RC_AGAIN;
+    }
+    if (slot == log->unnamed)
+        log->unnamed--;
+    cr_assert_lt(log->event_count, ARRAY_COUNT(log->events));
     log->events[log->event_count++] = (struct log_event){
         .kind = LOG_EVENT_DROPPED, .slot = slot, .ctx = ctx};
     return incarnation != 0 ? RC_OK : RC_UNKNOWN_PARTITION;
