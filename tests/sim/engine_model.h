@@ -28,7 +28,7 @@
 #define ENGINE_PARTITIONS_MAX 4u
 #define ENGINE_BATCH_BYTES_MAX (64u << 10)
 #define ENGINE_PRODUCER_IDS_MAX 1024u
-#define ENGINE_WHY_MAX 512u
+#define ENGINE_WHY_MAX 1024u
 #define ENGINE_NEVER UINT64_MAX
 
 /* A batch as its producer made it. Its number is its place in the list plus 1. */

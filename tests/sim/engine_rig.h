@@ -16,7 +16,7 @@
 
 #define RIG_PORT 9092u
 #define RIG_CORES_MAX 6u
-#define RIG_WHY_MAX 512u
+#define RIG_WHY_MAX 640u
 
 struct engine_rig {
     struct sim_world *world;
