@@ -298,13 +298,11 @@ produce__records(struct gate *gate, uint32_t idx)
     if (connection->records_checked && ref != NULL)
         return produce_send(gate, connection, ref);
     int16_t error = produce_error_early(gate, connection, ref);
-    if (error == KAFKA_ERROR_NONE && connection->records_bytes < RECORD_BATCH_HEADER_BYTES)
-        error = connection->records_bytes == 0 ? KAFKA_ERROR_INVALID_RECORD
-                                               : KAFKA_ERROR_CORRUPT_MESSAGE;
     if (error != KAFKA_ERROR_NONE)
         return produce_skip(gate, connection, error);
-    if (available < RECORD_BATCH_HEADER_BYTES) {
-        connection->need = RECORD_BATCH_HEADER_BYTES;
+    uint32_t header_bytes = min_u32(connection->records_bytes, RECORD_BATCH_HEADER_BYTES);
+    if (available < header_bytes) {
+        connection->need = header_bytes;
         return STEP_MORE;
     }
     error = produce_error_header(connection, batch, version);
