@@ -67,7 +67,9 @@ recover_add_sealed(struct log *log,
     return true;
 }
 
-/* R8: what the manifest lists is sealed and durable; the active segment begins behind it. */
+/* R8: what the manifest lists is sealed and durable; the active segment begins behind it. The next
+ * offset is the list's end even when the start has been raised above it: the journal holds what
+ * follows, and its batches are whole while a start may lie inside one. */
 static void
 recover_go_behind(struct partition *partition, const struct manifest_segment *last)
 {
@@ -75,7 +77,7 @@ recover_go_behind(struct partition *partition, const struct manifest_segment *la
         return;
     partition->synced = (struct partition_mark){
         .segment_base_offset = last->next_offset,
-        .next_offset = max_u64(last->next_offset, partition->start_offset),
+        .next_offset = last->next_offset,
         .max_timestamp_ms = -1,
         .created_ms = last->sealed_ms,
     };
@@ -165,8 +167,28 @@ recover_create_active(struct recover *recover, struct log *log, struct partition
     return disk_sync_directory(recover->disk, directory);
 }
 
+/* R16. Begins a new active segment behind the one that is gone. */
+static void
+recover_pass_gone(struct log *log, struct partition *partition)
+{
+    struct segment *active = partition_active(log, partition);
+
+    partition->gone_below = active->next_offset;
+    active->base_offset = active->next_offset;
+    active->data_bytes = 0;
+    active->batch_bytes = 0;
+    active->record_count = 0;
+    active->max_timestamp_ms = -1;
+    active->first_timestamp_ms = -1;
+    partition->write_position = 0;
+    partition->synced = partition_mark_now(log, partition);
+}
+
 static enum rc
-recover_check_files(struct recover *recover, struct log *log, struct partition *partition)
+recover_check_files(struct recover *recover,
+                    struct log *log,
+                    struct partition *partition,
+                    bool is_newer)
 {
     char directory[FORMAT_PATH_MAX];
     size_t count;
@@ -186,6 +208,10 @@ recover_check_files(struct recover *recover, struct log *log, struct partition *
          at = log->segments.segments[at].newer) {
         const struct segment *segment = &log->segments.segments[at];
         uint64_t bytes = recover_listed_bytes(recover, count, segment);
+        if (bytes == UINT64_MAX && !segment->sealed && segment->data_bytes > 0 && is_newer) {
+            recover_pass_gone(log, partition);
+            bytes = recover_listed_bytes(recover, count, segment);
+        }
         if (segment->sealed) {
             if (bytes != segment->file_bytes)
                 recover__halt(
@@ -230,11 +256,12 @@ recover__attach(struct recover *recover, struct log *log, struct partition *part
                 return RC_LIMIT;
         recover_go_behind(partition, &listed[header.segment_count - 1]);
     }
-    if (header.generation > partition->manifest_generation)
+    bool is_newer = header.generation > partition->manifest_generation;
+    if (is_newer)
         partition->manifest_generation = header.generation;
     rc = recover_begin_active(log, partition);
     if (rc == RC_OK)
-        rc = recover_check_files(recover, log, partition);
+        rc = recover_check_files(recover, log, partition, is_newer);
     return rc;
 }
 
