@@ -113,8 +113,8 @@ files_open(struct log *log, uint32_t segment_idx, bool writable)
 {
     struct segment *segment = &log->segments.segments[segment_idx];
 
-    /* A segment that is still written is opened for writing even by a reader: else reader and writer
-     * close each other's descriptor for ever. */
+    /* A segment that is still written is opened for writing even by a reader: else reader and
+     * writer close each other's descriptor for ever. */
     writable = writable || !segment->sealed;
     if (!files_have_room(log))
         return FILES_WAIT;

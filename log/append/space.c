@@ -105,7 +105,8 @@ space_reserve(struct log *log, struct partition *partition, uint64_t count)
     if (UNLIKELY(partition->roll == ROLL_NONE && space_roll_due(log, partition)) &&
         space_may_roll(log, partition))
         space_start_roll(log, partition);
-    /* Nothing is left for the active segment: go on to the next one, whose file may then be opened and extended. */
+    /* Nothing is left for the active segment: go on to the next one, whose file may then be opened
+     * and extended. */
     if (UNLIKELY(partition->roll == ROLL_READY) && !partition->is_flushing &&
         partition->gathered_bytes >= partition->roll_bytes && seal_roll(log, partition))
         have = partition->allocated;

@@ -153,7 +153,11 @@ struct partition {
     uint32_t hint_next;
 
     struct log_partition_config config;
-    uint64_t ctx; /* of the open or drop under way */
+    uint64_t ctx;         /* of the open or drop under way */
+    const char *halt_why; /* recovery only: told when the partition is still there at the end */
+    uint64_t halt_position;
+    uint64_t
+        gone_below; /* recovery only: R16, the start offset must turn out to be here at least */
     uint32_t epoch_count;
     struct format_epoch epochs[CHECKPOINT_EPOCHS_MAX];
 };
@@ -311,7 +315,7 @@ struct log {
     uint32_t bucket_mask;
     uint32_t partition_count;
     uint32_t state_counts[PARTITION_STATE_COUNT]; /* partitions, by state */
-    uint32_t partition_high; /* slots ever used */
+    uint32_t partition_high;                      /* slots ever used */
     uint32_t mark_first;
     uint32_t mark_last;
     uint32_t flush_first;

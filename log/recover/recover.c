@@ -32,19 +32,29 @@ recover__halt(struct recover *recover,
         return;
     CHECK(recover__find(recover, partition->incarnation, &log) == partition);
     partition_move(log, partition, PARTITION_HALTED);
+    partition->halt_why = why;
+    partition->halt_position = position;
+}
+
+/* Told at the end: a partition that looks damaged before the replay may turn out to be dropped. */
+static void
+recover_report_halt(struct recover *recover, const struct partition *partition)
+{
     recover->report.partitions_halted++;
+    if (partition->halt_why == NULL)
+        return; /* was halted before this start */
     diag_error("partition_halted",
                "incarnation=%llx partition=%u why=\"%s\" position=%llu next_offset=%llu",
                (unsigned long long)partition->incarnation,
                partition->config.partition,
-               why,
-               (unsigned long long)position,
+               partition->halt_why,
+               (unsigned long long)partition->halt_position,
                (unsigned long long)partition->next_offset);
     diag_trail_add(recover->trail,
                    "partition %llx halted: %s at %llu",
                    (unsigned long long)partition->incarnation,
-                   why,
-                   (unsigned long long)position);
+                   partition->halt_why,
+                   (unsigned long long)partition->halt_position);
 }
 
 /* ---- what is there ---- */
@@ -289,6 +299,10 @@ recover_finish_partitions(struct recover *recover, struct log *log)
         struct partition *partition = &log->partitions[slot];
         if (partition->incarnation == 0)
             continue;
+        if (partition->start_offset < partition->gone_below) /* R16 */
+            recover__halt(recover, partition, "active segment missing", partition->gone_below);
+        if (partition->state == PARTITION_HALTED)
+            recover_report_halt(recover, partition);
         partition->synced = partition_mark_now(log, partition);
         partition->is_dirty = false;
         recover->report.partitions++;

@@ -23,6 +23,9 @@
  * missing) R13 the journal is corrupt before its end                    -> halt every partition of
  * that tile R14 not clean                                                -> leader epochs go up by
  * one R15 a directory of no partition that is known                -> remove it
+ *   R16 the active segment's file is gone and the manifest is newer than the checkpoint: it was
+ *       sealed and deleted by retention since -> go on behind it; if the journal then does not
+ * raise the start offset above it, halt
  *
  * Runs on: start. Allocates: its own memory, given back. Blocks: yes. */
 #ifndef EAGRE_LOG_RECOVER_RECOVER_H
