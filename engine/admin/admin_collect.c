@@ -60,10 +60,6 @@ collect_gate(struct metrics_tile *copy, const struct gate *gate)
         metrics_set_label(copy, CONNECTIONS_CLOSED, i, closed[i]);
     metrics_set(copy, METRIC_CONNECTIONS_OPEN, admin__get(&gauges->connections));
     metrics_set(copy, METRIC_CONNECTIONS_ACCEPTED, admin__get(&counters->connections_accepted));
-    metrics_set_label(copy,
-                      CONNECTIONS_REFUSED,
-                      METRIC_TURNED_AWAY_LIMIT,
-                      admin__get(&counters->connections_refused));
     metrics_set(copy, METRIC_BYTES_RECEIVED, admin__get(&counters->received_bytes));
     metrics_set(copy, METRIC_BYTES_SENT, admin__get(&counters->sent_bytes));
     metrics_set(copy, METRIC_INGEST_BYTES_USED, admin__get(&gauges->ingest_used_bytes));

@@ -3,6 +3,8 @@
  * what the rings, slots and connections bound. */
 #include "net/gate/gate_internal.h"
 
+#include <errno.h>
+
 #define GATE_ALIGN 4096u
 /* A woken fetch needs two rounds: one to decide, one to send what it decided. */
 #define GATE_ISSUE_ROUNDS 4u
@@ -282,19 +284,32 @@ gate_accept(struct gate *gate)
     gate->accepting = io_submit(gate->config.io, &request);
 }
 
+static COLD void
+gate_accept_failed(struct gate *gate, int32_t error)
+{
+    gate__count(&gate->counters.accept_errors, 1);
+    if (error == EMFILE || error == ENFILE)
+        gate__count_label(gate, CONNECTIONS_REFUSED, METRIC_TURNED_AWAY_DESCRIPTORS);
+    else if (error == ENOMEM || error == ENOBUFS)
+        gate__count_label(gate, CONNECTIONS_REFUSED, METRIC_TURNED_AWAY_MEMORY);
+}
+
 static void
 gate_accepted(struct gate *gate, int32_t result)
 {
     gate->accepting = false;
     if (result < 0) {
         if (!gate->stopping)
-            gate__count(&gate->counters.accept_errors, 1);
+            gate_accept_failed(gate, -result);
         gate->accept_at_ns = gate->now_ns + GATE_ACCEPT_RETRY_NS;
         return;
     }
     if (!gate->stopping && connection__open(gate, result))
         return;
     gate__count(&gate->counters.connections_refused, 1);
+    gate__count_label(gate,
+                      CONNECTIONS_REFUSED,
+                      gate->stopping ? METRIC_TURNED_AWAY_SHUTDOWN : METRIC_TURNED_AWAY_LIMIT);
     tcp_shutdown(gate->config.tcp, result);
     tcp_close(gate->config.tcp, result);
 }

@@ -106,7 +106,7 @@ struct gate_counters {
 struct gate_gauges {
     _Atomic uint64_t connections;
     _Atomic uint64_t requests;
-    _Atomic uint64_t fetches; /* under way or parked */
+    _Atomic uint64_t fetches;         /* under way or parked */
     _Atomic uint64_t fetches_waiting; /* parked */
     _Atomic uint64_t ingest_used_bytes;
     _Atomic uint64_t response_used_bytes;

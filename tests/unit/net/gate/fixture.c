@@ -153,6 +153,7 @@ fixture_free(struct fixture *fixture)
     cr_assert_eq(fixture_counter(&gauges->connections), 0u, "connections left");
     cr_assert_eq(fixture_counter(&gauges->requests), 0u, "slots left");
     cr_assert_eq(fixture_counter(&gauges->fetches), 0u, "fetches left");
+    cr_assert_eq(fixture_counter(&gauges->fetches_waiting), 0u, "parked fetches left");
     cr_assert_eq(fixture_counter(&gauges->ingest_used_bytes), 0u, "receive memory left");
     cr_assert_eq(fixture_counter(&gauges->response_used_bytes), 0u, "response memory left");
     gate_fini(fixture->gate);
