@@ -33,6 +33,15 @@ flush_is_wanted(const struct log *log, const struct partition *partition)
            partition->is_forced || partition->gather < log->pin_end;
 }
 
+/* A partition whose drop is not durable yet is flushed like any other: should the drop be lost, it
+ * comes back; and the drop may have to wait for the journal file that its batches pin. */
+static bool
+flush_is_allowed(const struct partition *partition)
+{
+    return partition->state == PARTITION_OPEN ||
+           (partition->state == PARTITION_DROPPING && partition->drop_step == DROP_JOURNAL);
+}
+
 static void
 flush_queue(struct log *log, struct partition *partition)
 {
@@ -51,7 +60,7 @@ flush_queue(struct log *log, struct partition *partition)
 void
 flush_consider(struct log *log, struct partition *partition)
 {
-    if (partition->is_flush_queued || partition->is_flushing || partition->state != PARTITION_OPEN)
+    if (partition->is_flush_queued || partition->is_flushing || !flush_is_allowed(partition))
         return;
     if (flush_is_wanted(log, partition))
         flush_queue(log, partition);
@@ -166,7 +175,7 @@ flush_start(struct log *log, struct partition *partition)
 {
     int fd;
 
-    if (partition->state != PARTITION_OPEN || !flush_is_wanted(log, partition))
+    if (!flush_is_allowed(partition) || !flush_is_wanted(log, partition))
         return FLUSH_NOTHING;
     const struct tail_entry *first = tail_at(&log->tail, partition->gather);
     if (first->base_offset >= partition->roll_offset) {
