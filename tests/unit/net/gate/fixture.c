@@ -112,6 +112,10 @@ fixture_new(const struct fixture_options *options)
     config->tcp = &fixture->tcp;
     config->clock = &fixture->clock;
     config->listener_fd = 5;
+    metrics_init(&fixture->metrics, METRICS_GATE, "gate0");
+    trace_init(&fixture->trace, 0);
+    config->metrics = &fixture->metrics;
+    config->trace = &fixture->trace;
     config->log_tile_count = o->two_log_tiles ? 2 : 1;
     for (uint32_t i = 0; i < config->log_tile_count; i++) {
         config->logs[i].requests = &fixture->log_requests[i];

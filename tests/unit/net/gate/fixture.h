@@ -62,6 +62,8 @@ struct fixture {
     struct tcp tcp;
     struct clock clock;
     struct gate *gate;
+    struct metrics_tile metrics; /* what the gate counts itself */
+    struct trace trace;          /* every stamp of the gate */
     struct gate_config config;
     struct fixture_options options;
     struct ring log_requests[2];
