@@ -1,4 +1,4 @@
-"""Corners of the Kafka protocol that client libraries do not reach, over raw sockets against one server process.
+"""Corners of the Kafka protocol that client libraries do not reach, over raw sockets against a server process.
 
 Goal: every advertised version works and errors are those of Kafka. Method: frames built and read by wire.py, whose decoder is
 strict; each answer is compared with what the protocol prescribes."""
@@ -10,7 +10,7 @@ import time
 from server import Server, Suite
 from wire import APIS, Connection, batch, batches, check, create_topic, fetch, fetch_values, produce, produce_values, request
 
-server = Server()
+server = None  # the one of the placement under test
 suite = Suite("protocol")
 COORDINATOR_NOT_AVAILABLE = 15
 # What clients of the last ten years need to find: key: (first at most, last at least). Written down here, not taken from the table.
@@ -545,15 +545,19 @@ TESTS = [api_versions_too_new, api_versions_all, metadata_all, metadata_by_id, m
 
 
 def main():
-    server.start()
-    for test in TESTS:
-        suite.run(test.__name__.replace("_", " "), test)
-        if not server.alive():
-            print(f"the server ended:\n{server.log_tail()}")
-            server.start()
-    status = suite.finish()
-    server.close(keep=status != 0)
-    return status
+    """All of it with gate and log on one thread, and on threads of their own."""
+    global server
+    for cores in ("gate+log", "gate/log"):
+        server = Server("--cores", cores)
+        server.start()
+        failed = suite.failed
+        for test in TESTS:
+            suite.run(f"{cores}: {test.__name__.replace('_', ' ')}", test)
+            if not server.alive():
+                print(f"the server ended:\n{server.log_tail()}")
+                server.start()
+        server.close(keep=suite.failed > failed)
+    return suite.finish()
 
 
 if __name__ == "__main__":

@@ -390,6 +390,9 @@ def size(text):
 
 def banner():
     with Running() as server:
+        end = time.monotonic() + 5
+        while "\nready: " not in server.log_tail(200) and time.monotonic() < end:
+            time.sleep(0.02)  # /readyz is true a moment before the line
         text = server.log_tail(200)
         for pattern in (r"\d+ CPUs?, ", r"^threads: .*gate", r"io_uring|threads", r"disk \w+ \d+-byte blocks", r"write cache ",
                         r"synced 4 KiB write p50 \d+ us", r"^memory budget:", r"^recovery: a new data directory",
@@ -476,9 +479,13 @@ def unprivileged():
 
 
 def small_memory():
-    with Running("--memory", "128MiB") as server:
+    """The least budget serves and says so; less is refused, not raised in silence."""
+    with Running("--memory", "256MiB") as server:
         write_and_read(server)
-        check(re.search(r"^  sum .* of 128 MiB", server.log_tail(200), re.M), "the budget is not told")
+        check(re.search(r"^  sum .* of 256 MiB", server.log_tail(200), re.M), "the budget is not told")
+        check(server.stop() == 0, "stop")
+        for less in ("255MiB", "10MiB", "1"):
+            refused(server, "--memory", less, says=["memory", "256MiB"], status=USAGE)
 
 
 # ---- placement ----
@@ -529,7 +536,7 @@ TESTS = {
     "the thread body of io serves": io_threads,
     "io_uring denied by seccomp falls back": io_uring_denied,
     "an ordinary user without hugepages serves": unprivileged,
-    "a budget of 128 MiB serves": small_memory,
+    "the least memory budget serves, less is refused": small_memory,
     "another number of tiles keeps everything": placements,
 }
 
