@@ -71,6 +71,8 @@ Test(gate_produce, answers_errors_for_what_no_producer_may_send, .timeout = 20)
     produce = plain(3);
     batch_memory[RECORD_BATCH_MAGIC] = 1;
     cr_assert_eq(error_of(fixture, stream, &produce), KAFKA_ERROR_INVALID_RECORD);
+    produce.records.count = 40; /* a short message of an old format */
+    cr_assert_eq(error_of(fixture, stream, &produce), KAFKA_ERROR_INVALID_RECORD);
     produce = plain(3);
     cr_assert_eq(error_of(fixture, stream, &produce), 0, "the connection is still good");
     cr_assert_eq(fixture->partitions[0].end_offset, 3u, "only the good one was appended");
