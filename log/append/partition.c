@@ -478,6 +478,7 @@ partition_wait_done(struct log *log, const struct log_wait *wait)
         partition->drop_step = DROP_QUIET;
         break;
     case LOG_WAIT_TRIM:
+        partition->start_durable = max_u64(partition->start_durable, wait->offset);
         event.kind = LOG_EVENT_TRIMMED;
         event.start_offset = wait->offset;
         log_push_event(log, &event);

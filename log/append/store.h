@@ -96,6 +96,7 @@ struct partition {
     uint64_t next_offset; /* end of the log */
     uint64_t durable_offset;
     uint64_t start_offset;
+    uint64_t start_durable; /* the start offset that the journal or a checkpoint has for sure */
     uint64_t end_bytes; /* batch bytes appended since open */
     uint64_t durable_bytes;
     uint64_t gathered_bytes;

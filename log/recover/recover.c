@@ -301,10 +301,14 @@ recover_finish_partitions(struct recover *recover, struct log *log)
             continue;
         if (partition->start_offset < partition->gone_below) /* R16 */
             recover__halt(recover, partition, "active segment missing", partition->gone_below);
+        uint64_t oldest = log->segments.segments[partition->segments.oldest].base_offset;
+        if (oldest > partition->start_offset) /* R7 */
+            recover__halt(recover, partition, "segments above the start offset missing", oldest);
         if (partition->state == PARTITION_HALTED)
             recover_report_halt(recover, partition);
         partition->synced = partition_mark_now(log, partition);
         partition->is_dirty = false;
+        partition->start_durable = partition->start_offset; /* in the checkpoint to come */
         recover->report.partitions++;
         if (!recover->tiles[partition->source_tile].is_clean)
             partition_epoch_add(

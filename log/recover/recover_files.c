@@ -39,6 +39,18 @@ recover_read_manifest(struct recover *recover,
     return rc;
 }
 
+static enum rc
+recover_rewrite_manifest(struct recover *recover,
+                         const struct partition *partition,
+                         uint32_t segment_count)
+{
+    char path[FORMAT_PATH_MAX];
+
+    format_path_manifest(path, partition->incarnation);
+    return disk_replace_file(
+        recover->disk, path, recover->manifest, manifest_bytes(segment_count));
+}
+
 static bool
 recover_add_sealed(struct log *log,
                    struct partition *partition,
@@ -257,9 +269,15 @@ recover__attach(struct recover *recover, struct log *log, struct partition *part
         recover_go_behind(partition, &listed[header.segment_count - 1]);
     }
     bool is_newer = header.generation > partition->manifest_generation;
-    if (is_newer)
+    rc = RC_OK;
+    if (is_newer) {
+        /* Seen, but perhaps only by the page cache: a sync of the last process may have failed. It
+         * is written again before anything relies on it. */
         partition->manifest_generation = header.generation;
-    rc = recover_begin_active(log, partition);
+        rc = recover_rewrite_manifest(recover, partition, header.segment_count);
+    }
+    if (rc == RC_OK)
+        rc = recover_begin_active(log, partition);
     if (rc == RC_OK)
         rc = recover_check_files(recover, log, partition, is_newer);
     return rc;

@@ -98,7 +98,7 @@ retain_look(struct log *log, struct partition *partition)
 
     if (oldest == NULL || partition->is_retaining || log->retains_count == LOG_RETAINS_MAX)
         return false;
-    if (oldest->next_offset <= partition->start_offset) {
+    if (oldest->next_offset <= partition->start_durable) {
         retain_begin(log, partition, RETAIN_CLOSE, METRIC_DELETED_TRIM);
         return true;
     }

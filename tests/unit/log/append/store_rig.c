@@ -477,8 +477,9 @@ rig_compare(struct rig *rig, const struct rig_partition *model, uint32_t idx, co
     record_batch_patch(rig->expect, what->base_offset, what->leader_epoch);
     cr_assert_eq(memcmp(rig->expect, at, what->bytes),
                  0,
-                 "seed %llu: batch %u at offset %llu differs",
+                 "seed %llu: partition %u: batch %u at offset %llu differs",
                  (unsigned long long)rig->seed,
+                 (unsigned)(model - rig->partitions),
                  idx,
                  (unsigned long long)what->base_offset);
 }
