@@ -82,7 +82,7 @@ admin_delete(struct client *client)
     client__ask(client, KAFKA_DELETE_TOPICS, &request);
 }
 
-/* The id of a topic that a former copy of the request has created. */
+/* The id of a topic that comes by asking, or that a former copy of the request has created. */
 static void
 admin_look(struct client *client)
 {
@@ -92,7 +92,7 @@ admin_look(struct client *client)
     kafka_metadata_request_defaults(&request);
     kafka_metadata_request_topic_defaults(&named);
     named.name = client__name(&client->of->model->topics[client->topic_at]);
-    request.allow_auto_topic_creation = false;
+    request.allow_auto_topic_creation = client->of->model->topics[client->topic_at].is_auto;
     request.topics.at = &named;
     request.topics.count = 1;
     client__ask(client, KAFKA_METADATA, &request);
@@ -108,8 +108,6 @@ client__admin_run(struct client *client)
     client->wake_ns = SIM_NEVER_NS; /* the answer wakes it */
     if (client->stream.pending_count > 0)
         return;
-    while (client->topic_at < model->topic_count && model->topics[client->topic_at].is_auto)
-        client->topic_at++;
     if (client->topic_at == model->topic_count) {
         client->state = CLIENT_DONE;
         stream_shut(&client->stream, false);
@@ -118,7 +116,7 @@ client__admin_run(struct client *client)
     struct engine_topic *topic = &model->topics[client->topic_at];
     if (client->is_deleting)
         admin_delete(client);
-    else if (topic->exists && memcmp(&topic->id, &no_id, sizeof(no_id)) == 0)
+    else if (topic->is_auto || (topic->exists && memcmp(&topic->id, &no_id, sizeof(no_id)) == 0))
         admin_look(client);
     else
         admin_create(client);

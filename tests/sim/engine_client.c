@@ -113,7 +113,8 @@ client__may_retry(const struct client *client, int16_t error)
     case KAFKA_ERROR_REQUEST_TIMED_OUT:
         return true;
     case KAFKA_ERROR_KAFKA_STORAGE_ERROR:
-        return client->of->storage_errors;
+        /* Answers of a server that is gone may still be on their way. */
+        return client->of->storage_errors || client->server != client->of->rig->starts;
     default:
         return false;
     }
@@ -121,22 +122,44 @@ client__may_retry(const struct client *client, int16_t error)
 
 /* ---- metadata ---- */
 
+/* Every topic is there: to work. */
+static void
+client_begin(struct client *client)
+{
+    client->state = CLIENT_RUN;
+    client->wake_ns = 0;
+    if (client->script.kind == CLIENT_PRODUCER)
+        client__producer_begin(client);
+}
+
+/* Topics that come by asking are asked for first and alone, so that nothing else is created so. */
 static void
 hello_ask(struct client *client)
 {
     struct kafka_metadata_request request;
     struct kafka_metadata_request_topic topics[CLIENT_LANES_MAX];
+    uint32_t count = 0;
 
     kafka_metadata_request_defaults(&request);
+    request.allow_auto_topic_creation = !client->knows_auto;
     for (uint32_t i = 0; i < client->lane_count; i++) {
         const struct engine_topic *topic = &client->of->model->topics[client->lanes[i].topic];
-        kafka_metadata_request_topic_defaults(&topics[i]);
-        topics[i].name = client__name(topic);
-        if (!topic->is_auto)
-            request.allow_auto_topic_creation = false;
+        if (topic->is_auto == client->knows_auto)
+            continue;
+        kafka_metadata_request_topic_defaults(&topics[count]);
+        topics[count++].name = client__name(topic);
+    }
+    if (count == 0 && !client->knows_auto) {
+        client->knows_auto = true;
+        client->wake_ns = 0;
+        return;
+    }
+    if (count == 0) {
+        client_begin(client);
+        return;
     }
     request.topics.at = topics;
-    request.topics.count = client->lane_count;
+    request.topics.count = count;
     client__ask(client, KAFKA_METADATA, &request);
     client->wake_ns = SIM_NEVER_NS;
 }
@@ -169,30 +192,32 @@ hello_topic(struct client *client, uint32_t topic_idx, const struct kafka_metada
 static bool
 hello_answer(struct client *client, const struct kafka_metadata_response *answer)
 {
-    uint32_t found = 0;
+    uint32_t missing = 0;
 
     for (uint32_t i = 0; i < client->lane_count; i++) {
-        struct bytes name = client__name(&client->of->model->topics[client->lanes[i].topic]);
-        for (uint32_t t = 0; t < answer->topics.count; t++) {
+        const struct engine_topic *own = &client->of->model->topics[client->lanes[i].topic];
+        struct bytes name = client__name(own);
+        int there = 0;
+        if (own->is_auto == client->knows_auto)
+            continue;
+        for (uint32_t t = 0; there == 0 && t < answer->topics.count; t++) {
             const struct kafka_metadata_topic *topic = &answer->topics.at[t];
-            if (topic->name.count != name.count || memcmp(topic->name.at, name.at, name.count) != 0)
-                continue;
-            int there = hello_topic(client, client->lanes[i].topic, topic);
-            if (there < 0)
-                return false;
-            found += (uint32_t)there;
-            break;
+            if (topic->name.count == name.count && memcmp(topic->name.at, name.at, name.count) == 0)
+                there = hello_topic(client, client->lanes[i].topic, topic);
         }
+        if (there < 0)
+            return false;
+        missing += there == 0;
     }
-    if (found < client->lane_count) {
+    if (missing > 0) {
         client->wake_ns = client__now(client) +
                           sim_rng_between(&client->rng, NS_PER_MS, 20 * NS_PER_MS);
         return true;
     }
-    client->state = CLIENT_RUN;
     client->wake_ns = 0;
-    if (client->script.kind == CLIENT_PRODUCER)
-        client__producer_begin(client);
+    if (client->knows_auto)
+        client_begin(client);
+    client->knows_auto = true;
     return true;
 }
 
@@ -223,6 +248,8 @@ client_connect(struct client *client)
         return;
     }
     client->state = client->lane_count > 0 ? CLIENT_HELLO : CLIENT_RUN;
+    client->knows_auto = false;
+    client->server = client->of->rig->starts;
     client->wake_ns = 0;
 }
 

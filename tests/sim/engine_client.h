@@ -78,6 +78,8 @@ struct client {
     struct stream stream;
     enum client_state state;
     uint64_t wake_ns;
+    uint32_t server; /* which start of it the connection is to */
+    bool knows_auto; /* the topics that come by asking are there; now the others */
     struct client_lane lanes[CLIENT_LANES_MAX];
     uint32_t lane_count;
     /* producer */

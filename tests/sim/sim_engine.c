@@ -566,7 +566,7 @@ try_seed(const char *program, uint64_t seed, const struct sim_options *options)
 {
     struct outcome outcome;
 
-    sim_options_case("--seed", seed);
+    sim_options_case("--engine", seed);
     run_seed(seed, options->verbose, &outcome);
     if (outcome.why[0] == '\0' && seed % TWICE_EVERY == 0) {
         struct outcome again;
