@@ -209,6 +209,15 @@ reclaim_file_is_open(const struct log *log, const struct partition *partition)
     return file != SEGMENT_NONE && log->files[file].state == FILE_OPEN && log->files[file].writable;
 }
 
+/* Is the partition's present position to be synced and named? Not one that is fenced: a segment that
+ * it has left may never have been listed. */
+static bool
+reclaim_is_captured(const struct partition *partition)
+{
+    return partition->incarnation != 0 && partition->is_dirty &&
+           partition->state != PARTITION_FENCED;
+}
+
 /* Remembers what is written of every partition, and syncs it. */
 static bool
 reclaim_capture(struct log *log)
@@ -221,7 +230,7 @@ reclaim_capture(struct log *log)
         return false;
     for (uint32_t slot = 0; slot < log->partition_high; slot++) {
         const struct partition *partition = &log->partitions[slot];
-        if (partition->incarnation == 0 || !partition->is_dirty)
+        if (!reclaim_is_captured(partition))
             continue;
         dirty++;
         all_open = all_open && reclaim_file_is_open(log, partition);
@@ -234,7 +243,7 @@ reclaim_capture(struct log *log)
     }
     for (uint32_t slot = 0; slot < log->partition_high; slot++) {
         struct partition *partition = &log->partitions[slot];
-        if (partition->incarnation == 0 || !partition->is_dirty)
+        if (!reclaim_is_captured(partition))
             continue;
         partition->capture = partition_mark_now(log, partition);
         partition->is_captured = true;
@@ -301,7 +310,8 @@ reclaim_begin_encode(struct log *log)
 
     if (reclaim->syncs > 0)
         return false;
-    if (reclaim->has_failed) {
+    if (reclaim->has_failed || reclaim_is_blocked(log)) {
+        reclaim->has_failed = true;
         reclaim->step = RECLAIM_IDLE;
         return true;
     }

@@ -4,6 +4,7 @@
 #include "engine/record/record_batch.h"
 
 #include <criterion/criterion.h>
+#include <criterion/logging.h>
 #include <stdlib.h>
 
 #define RIG_SCRATCH_BYTES (BATCH_BYTES_MAX + 65536u)
@@ -468,6 +469,34 @@ rig_find(struct rig *rig, uint32_t partition, int64_t time_ms)
     return result;
 }
 
+/* What the tile knows of a partition, for a failed test. */
+static void
+rig_dump(struct rig *rig, uint32_t idx)
+{
+    const struct log *log = rig_log(rig, idx);
+    const struct partition *live = rig_partition(rig, idx);
+
+    cr_log_warn("partition %u state %u start %llu next %llu flushed %llu tail from %llu",
+                idx,
+                live->state,
+                (unsigned long long)live->start_offset,
+                (unsigned long long)live->next_offset,
+                (unsigned long long)live->flushed_offset,
+                live->tail.oldest == TAIL_NONE
+                    ? 0ull
+                    : (unsigned long long)tail_at(&log->tail, live->tail.oldest)->base_offset);
+    for (uint32_t at = live->segments.oldest; at != SEGMENT_NONE;
+         at = log->segments.segments[at].newer) {
+        const struct segment *segment = &log->segments.segments[at];
+        cr_log_warn("  segment %llu..%llu data %llu file %llu sealed %d",
+                    (unsigned long long)segment->base_offset,
+                    (unsigned long long)segment->next_offset,
+                    (unsigned long long)segment->data_bytes,
+                    (unsigned long long)segment->file_bytes,
+                    segment->sealed);
+    }
+}
+
 static void
 rig_compare(struct rig *rig, const struct rig_partition *model, uint32_t idx, const uint8_t *at)
 {
@@ -475,13 +504,24 @@ rig_compare(struct rig *rig, const struct rig_partition *model, uint32_t idx, co
 
     rig_make_batch(rig->expect, what);
     record_batch_patch(rig->expect, what->base_offset, what->leader_epoch);
-    cr_assert_eq(memcmp(rig->expect, at, what->bytes),
-                 0,
-                 "seed %llu: partition %u: batch %u at offset %llu differs",
+    uint32_t same = 0;
+    while (same < what->bytes && rig->expect[same] == at[same])
+        same++;
+    if (same != what->bytes)
+        rig_dump(rig, (uint32_t)(model - rig->partitions));
+    cr_assert_eq(same,
+                 what->bytes,
+                 "seed %llu: partition %u: batch %u at offset %llu differs at byte %u of %u; there "
+                 "stands offset %llu, epoch %d (%d)",
                  (unsigned long long)rig->seed,
                  (unsigned)(model - rig->partitions),
                  idx,
-                 (unsigned long long)what->base_offset);
+                 (unsigned long long)what->base_offset,
+                 same,
+                 what->bytes,
+                 (unsigned long long)get_u64_be(at),
+                 (int)get_u32_be(at + 12),
+                 what->leader_epoch);
 }
 
 void
