@@ -1,4 +1,4 @@
-/* Words that every folder uses: attributes, sizes, small arithmetic. Pure: no OS, clock or allocator. */
+/* Words that every folder uses: attributes, sizes, small arithmetic. Pure. */
 #ifndef EAGRE_ENGINE_BASE_BASE_H
 #define EAGRE_ENGINE_BASE_BASE_H
 

@@ -1,8 +1,9 @@
 /* Bytes in known order, and checked copies. Pure.
  *
- * get_/put_ read and write unaligned integers: _be for the network (Kafka), _le for our own disk formats.
- * struct reader and struct writer walk a bounded buffer and remember the first failure instead of making
- * every caller test every step: after a failure reads give zero and writes do nothing; test `failed` once. */
+ * get_/put_ read and write unaligned integers: _be for the network (Kafka), _le for our own disk
+ * formats. struct reader and struct writer walk a bounded buffer and remember the first failure
+ * instead of making every caller test every step: after a failure reads give zero and writes do
+ * nothing; test `failed` once. */
 #ifndef EAGRE_ENGINE_BASE_BYTES_H
 #define EAGRE_ENGINE_BASE_BYTES_H
 
@@ -10,8 +11,8 @@
 
 #include <string.h>
 
-/* Copies count bytes; the ranges must not overlap (checked in dev builds) and count must fit capacity,
- * which is checked in every build. */
+/* Copies count bytes; the ranges must not overlap (checked in dev builds) and count must fit
+ * capacity, which is checked in every build. */
 void bytes_copy(void *destination, size_t capacity, const void *source, size_t count);
 
 #define BYTES_DEFINE(bits, order, to_host)                                          \
@@ -83,7 +84,8 @@ uint64_t reader_u64_be(struct reader *reader);
 uint16_t reader_u16_le(struct reader *reader);
 uint32_t reader_u32_le(struct reader *reader);
 uint64_t reader_u64_le(struct reader *reader);
-/* Base-128, least significant group first, at most 5 (u32) or 10 (u64) bytes; Kafka "unsigned varint". */
+/* Base-128, least significant group first, at most 5 (u32) or 10 (u64) bytes; Kafka "unsigned
+ * varint". */
 uint32_t reader_uvarint32(struct reader *reader);
 uint64_t reader_uvarint64(struct reader *reader);
 /* Zigzag, as Kafka records use. */

@@ -1,6 +1,6 @@
-/* CHECK stops the program on a bug of ours, in every build; DCHECK does so in dev, sim and sanitizer builds
- * (EAGRE_DCHECK=1), for checks too costly for release. Never used on input from outside: that is an enum rc.
- * One fact per line. The message goes to stderr, then abort(). */
+/* CHECK stops the program on a bug of ours, in every build; DCHECK does so in dev, sim and
+ * sanitizer builds (EAGRE_DCHECK=1), for checks too costly for release. Never used on input from
+ * outside: that is an enum rc. One fact per line. The message goes to stderr, then abort(). */
 #ifndef EAGRE_ENGINE_BASE_CHECK_H
 #define EAGRE_ENGINE_BASE_CHECK_H
 

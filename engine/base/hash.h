@@ -1,15 +1,15 @@
 /* Checksums and hashes. Pure.
  *
- * CRC-32C (Castagnoli, reflected 0x82F63B78, init and final XOR 0xFFFFFFFF; RFC 3720 appendix B.4) guards what is
- * stored or sent; XXH3-64 chooses places in tables and log tiles; murmur2 and CRC-32 (zlib) are the partitioners of
- * other clients. */
+ * CRC-32C (Castagnoli, reflected 0x82F63B78, init and final XOR 0xFFFFFFFF; RFC 3720 appendix B.4)
+ * guards what is stored or sent; XXH3-64 chooses places in tables and log tiles; murmur2 and CRC-32
+ * (zlib) are the partitioners of other clients. */
 #ifndef EAGRE_ENGINE_BASE_HASH_H
 #define EAGRE_ENGINE_BASE_HASH_H
 
 #include "engine/base/base.h"
 
-/* Continues a CRC-32C: pass 0 to begin, the former result to go on. Uses the SSE4.2 instruction where
- * the CPU has it (three interleaved streams for count >= 1 KiB), else a table. */
+/* Continues a CRC-32C: pass 0 to begin, the former result to go on. Uses the SSE4.2 instruction, in
+ * three interleaved streams where count is large enough. */
 uint32_t hash_crc32c(uint32_t crc, const void *at, size_t count);
 
 /* CRC of A|B from crc32c(A), crc32c(B) and the length of B in bytes. */

@@ -1,7 +1,7 @@
 /* Result codes for trouble that comes from the environment: disk, peer, configuration.
  *
- * A bug stops the program (check.h); load is answered with a count ("took n of m"); everything else is
- * an enum rc, which must be used. Runs on: any core. Allocates: nothing. Blocks: never. */
+ * A bug stops the program (check.h); load is answered with a count ("took n of m"); everything else
+ * is an enum rc, which must be used. Runs on: any core. Allocates: nothing. Blocks: never. */
 #ifndef EAGRE_ENGINE_BASE_RC_H
 #define EAGRE_ENGINE_BASE_RC_H
 

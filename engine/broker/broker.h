@@ -1,13 +1,18 @@
 /* The log tile: takes requests from the doors and the control tile, drives one struct log, answers.
  *
- * One broker per log tile, owned by that tile's core. Each requester (control is 0, gates are 1, 2, ...) has one request ring and
- * one response ring. A request is popped only when its response is sure to find a slot, so response rings never overflow and
- * nothing here ever waits for space. A produce request that finds no room stays at the head of its requester's ring (back-pressure
- * for that door only); a read that finds no cold buffer, or comes after this poll's copying budget, waits in a bounded queue.
+ * One broker per log tile, owned by that tile's core. Each requester (control is 0, gates are 1, 2,
+ * ...) has one request ring and one response ring. A request is popped only when its response is
+ * sure to find a slot, so response rings never overflow and nothing here ever waits for space. A
+ * produce request that finds no room stays at the head of its requester's ring (back-pressure for
+ * that door only); a read that finds no cold buffer, or comes after this poll's copying budget,
+ * waits in a bounded queue.
  *
- *   requests ──► held (1 per requester) ──► log_append / log_read / ... ──► log_poll ──► acks, reads, marks, events ──► responses
+ *   requests ──► held (1 per requester) ──► log_append / log_read / ...
+ *                                                 │
+ *   responses ◄── acks, reads, marks, events ◄── log_poll
  *
- * Limits: BROKER_BURST requests per requester and poll, BROKER_COPY_BYTES copied to readers per poll, BROKER_DEFERRED_MAX waiting reads. */
+ * Limits: BROKER_BURST requests per requester and poll, BROKER_COPY_BYTES copied to readers per
+ * poll, BROKER_DEFERRED_MAX waiting reads. */
 #ifndef EAGRE_ENGINE_BROKER_BROKER_H
 #define EAGRE_ENGINE_BROKER_BROKER_H
 
@@ -57,7 +62,8 @@ struct broker {
     struct broker_counters counters;
 };
 
-/* links: [link_count], copied; link_count in [1, REQUESTERS_MAX]. log and clock are borrowed for the broker's life. */
+/* links: [link_count], copied; link_count in [1, REQUESTERS_MAX]. log and clock are borrowed for
+ * the broker's life. */
 void broker_init(struct broker *broker,
                  struct log *log,
                  struct clock *clock,

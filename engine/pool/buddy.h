@@ -1,8 +1,9 @@
-/* Buddy pool: contiguous blocks of 4 KiB x 2^n up to 16 MiB out of one fixed region, for bytes whose length is known only when
- * they are announced (receive blocks, whole batches, responses).
+/* Buddy pool: contiguous blocks of 4 KiB x 2^n up to 16 MiB out of one fixed region, for bytes
+ * whose length is known only when they are announced (receive blocks, whole batches, responses).
  *
- * Bookkeeping lives apart from the region, so a block that was never taken is never touched and costs no memory; blocks are reused
- * newest first. Owned by one core. Limits: the region, and BUDDY_BLOCK_MAX per block.
+ * Bookkeeping lives apart from the region, so a block that was never taken is never touched and
+ * costs no memory; blocks are reused newest first. Owned by one core. Limits: the region, and
+ * BUDDY_BLOCK_MAX per block.
  *
  *   buddy_init(&pool, bookkeeping, region, region_bytes);
  *   uint8_t *block = buddy_take(&pool, bytes);   NULL: no contiguous room now (load, not an error)
@@ -25,8 +26,8 @@ struct buddy {
     uint8_t *region;
     struct buddy_page *pages; /* [page_count] */
     uint32_t page_count;
-    uint32_t free_first
-        [BUDDY_ORDERS];  /* page index of the newest free block of each order, or BUDDY_NONE */
+    /* Page index of the newest free block of each order, or BUDDY_NONE. */
+    uint32_t free_first[BUDDY_ORDERS];
     uint64_t used_bytes; /* in taken blocks, rounded up to their size */
     uint64_t used_bytes_peak;
 };
@@ -34,11 +35,12 @@ struct buddy {
 /* Bytes of bookkeeping for a region of region_bytes (a multiple of 4 KiB, at most 64 GiB). */
 size_t buddy_footprint(uint64_t region_bytes);
 
-/* bookkeeping: buddy_footprint() bytes, 8-byte aligned. region: 4 KiB aligned, borrowed; not touched here. */
+/* bookkeeping: buddy_footprint() bytes, 8-byte aligned. region: 4 KiB aligned, borrowed; not
+ * touched here. */
 void buddy_init(struct buddy *pool, void *bookkeeping, void *region, uint64_t region_bytes);
 
-/* Takes a block of at least bytes in [1, BUDDY_BLOCK_MAX], aligned to 4 KiB; NULL when no block is free.
- * Runs on: the owning core.  Allocates: nothing.  Blocks: never. */
+/* Takes a block of at least bytes in [1, BUDDY_BLOCK_MAX], aligned to 4 KiB; NULL when no block is
+ * free. Runs on: the owning core.  Allocates: nothing.  Blocks: never. */
 void *buddy_take(struct buddy *pool, uint64_t bytes) MUST_USE;
 
 /* Gives a block back; it must have come from buddy_take() (checked). */

@@ -18,7 +18,8 @@ struct slab {
 };
 
 size_t slab_footprint(uint32_t object_bytes, uint32_t count);
-/* memory: slab_footprint() bytes, 64-byte aligned. object_bytes is rounded up to a multiple of 64 inside. */
+/* memory: slab_footprint() bytes, 64-byte aligned. object_bytes is rounded up to a multiple of 64
+ * inside. */
 void slab_init(struct slab *slab, void *memory, uint32_t object_bytes, uint32_t count);
 
 /* Index of a free object in [0, count), or SLAB_NONE when all are out.

@@ -1,9 +1,11 @@
-/* Single-producer single-consumer byte ring: payload of variable length that travels beside a descriptor ring.
+/* Single-producer single-consumer byte ring: payload of variable length that travels beside a
+ * descriptor ring.
  *
- * Each piece is contiguous and 64-byte aligned; a piece that does not fit before the end starts again at the beginning and the
- * rest is skipped (the skip is part of the piece's ticket, so no marker is stored). The producer reserves, writes, and sends the
- * ticket in its descriptor; the consumer gives pieces back in order by byte_ring_release(). The descriptor ring publishes the bytes:
- * its release of tail orders them, so only the head needs an atomic here.
+ * Each piece is contiguous and 64-byte aligned; a piece that does not fit before the end starts
+ * again at the beginning and the rest is skipped (the skip is part of the piece's ticket, so no
+ * marker is stored). The producer reserves, writes, and sends the ticket in its descriptor; the
+ * consumer gives pieces back in order by byte_ring_release(). The descriptor ring publishes the
+ * bytes: its release of tail orders them, so only the head needs an atomic here.
  *
  *   producer: uint8_t *at = byte_ring_reserve(r, bytes, &ticket);   NULL: no room now
  *             ... write ...; descriptor.ticket = ticket; ring_push(...)
@@ -31,9 +33,11 @@ struct byte_ring {
 /* memory: capacity bytes (a power of two, at least 4 KiB), 64-byte aligned; borrowed. */
 void byte_ring_init(struct byte_ring *ring, void *memory, uint64_t capacity);
 
-/* Producer. Room for count bytes in [1, capacity / 2], or NULL. *ret_ticket names the piece; written only on success. */
+/* Producer. Room for count bytes in [1, capacity / 2], or NULL. *ret_ticket names the piece;
+ * written only on success. */
 uint8_t *byte_ring_reserve(struct byte_ring *ring, uint64_t count, uint64_t *ret_ticket);
-/* Producer. Takes back everything reserved since this ticket was given (a frame that failed its check). */
+/* Producer. Takes back everything reserved since this ticket was given (a frame that failed its
+ * check). */
 void byte_ring_roll_back(struct byte_ring *ring, uint64_t tail_before);
 /* Producer. The value to hand to byte_ring_roll_back(). */
 uint64_t byte_ring_tail(const struct byte_ring *ring);

@@ -1,8 +1,9 @@
 /* Single-producer single-consumer descriptor ring: how two tiles talk, on one core or on two.
  *
- * Fixed-size slots (1 to 128 bytes, multiple of 8), power-of-two count. Each side caches the other side's index and re-reads it
- * only when the ring looks full or empty; head and tail stand 128 bytes apart. Publishing is once per burst. Memory comes from
- * the caller: ring_footprint(), then ring_init(). The struct is shared by both sides; each calls only its own functions.
+ * Fixed-size slots (1 to 128 bytes, multiple of 8), power-of-two count. Each side caches the other
+ * side's index and re-reads it only when the ring looks full or empty; head and tail stand 128
+ * bytes apart. Publishing is once per burst. Memory comes from the caller: ring_footprint(), then
+ * ring_init(). The struct is shared by both sides; each calls only its own functions.
  *
  *   producer: n = ring_push(r, items, count);          consumer: n = ring_pop(r, items, count);
  *   or in place: slot = ring_reserve(r); *slot = ...; ring_publish(r);
@@ -37,7 +38,8 @@ void ring_init(struct ring *ring, void *memory, uint32_t slot_bytes, uint32_t sl
 uint32_t ring_push(struct ring *ring, const void *items, uint32_t count);
 /* Producer. How many slots can be filled now. */
 uint32_t ring_free(struct ring *ring);
-/* Producer. The next free slot to fill in place, or NULL when full; becomes visible with ring_publish(). */
+/* Producer. The next free slot to fill in place, or NULL when full; becomes visible with
+ * ring_publish(). */
 void *ring_reserve(struct ring *ring);
 void ring_publish(struct ring *ring);
 

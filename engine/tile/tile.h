@@ -1,11 +1,13 @@
 /* Tiles and the core loop that runs them.
  *
- * A tile is an object with one function, poll: it does a bounded amount of work and says how much and when it wants to run again
- * at the latest. A core is a thread with a static list of tiles, one clock and one io; it blocks only in io_wait(), until the
- * nearest deadline, a completion, or a wake. Completions are given to the tile named in their tag.
+ * A tile is an object with one function, poll: it does a bounded amount of work and says how much
+ * and when it wants to run again at the latest. A core is a thread with a static list of tiles, one
+ * clock and one io; it blocks only in io_wait(), until the nearest deadline, a completion, or a
+ * wake. Completions are given to the tile named in their tag.
  *
- * Sleep and wake: the core sets `asleep`, full fence, asks every tile `has_work` (rings non-empty?) once more, then waits; a producer
- * publishes, full fence, tests `asleep`, and only then wakes. Each fence pairs with the other; without either a wake-up is lost.
+ * Sleep and wake: the core sets `asleep`, full fence, asks every tile `has_work` (rings non-empty?)
+ * once more, then waits; a producer publishes, full fence, tests `asleep`, and only then wakes.
+ * Each fence pairs with the other; without either a wake-up is lost.
  *
  * The simulator calls core_step() itself and never sleeps. */
 #ifndef EAGRE_ENGINE_TILE_TILE_H
@@ -77,14 +79,15 @@ void core_init(struct core *core,
                uint64_t spin_ns);
 /* Adds a tile; returns its index on this core, to be used in io_tag(). */
 uint32_t core_add(struct core *core, const char *name, const struct tile_ops *ops, void *object);
-/* One round: reap completions, poll every tile once. Returns the work done; sets next_deadline_ns. */
+/* One round: reap completions, poll every tile once. Returns the work; sets next_deadline_ns. */
 uint32_t core_step(struct core *core);
 /* Runs until core_stop(). Runs on: the core's thread. */
 void core_run(struct core *core);
 /* Any thread. */
 void core_stop(struct core *core);
 
-/* Producer side, after publishing to a ring: wakes the consumer's core when it sleeps. Costs a fence and a load when awake. */
+/* Producer side, after publishing to a ring: wakes the consumer's core when it sleeps. Costs a
+ * fence and a load when awake. */
 void waker_notify(struct waker *waker);
 
 #endif

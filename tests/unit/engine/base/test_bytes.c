@@ -36,7 +36,8 @@ Test(reader, refuses_varints_that_do_not_end_or_overflow, .timeout = 10)
 
 Test(writer, gives_back_what_was_written, .timeout = 10)
 {
-    static const int64_t values[] = {0, 1, -1, 63, -64, 64, 300, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
+    static const int64_t values[] = {
+        0, 1, -1, 63, -64, 64, 300, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
     uint8_t bytes[512];
     struct writer writer = writer_over(bytes, sizeof(bytes));
 
