@@ -403,6 +403,8 @@ def pool_exhaustion():
             except OSError:
                 pass
     beside = good.p99()
+    waits = sum(value for name, value in server.metrics().items() if name.startswith("eagre_ingest_waits_total"))
+    check(waits >= 10, f"the pool was not exhausted: {waits} waits")
     good.ending.set()
     good.join(30)
     for connection in hostile:
