@@ -179,41 +179,39 @@ engine_take_rings(struct engine *engine, struct diag_trail *trail)
 }
 
 enum rc
-engine_create(const struct settings *settings,
-              const struct engine_layout *layout,
-              struct disk *disk,
-              struct tcp *tcp,
-              uint64_t memory_bytes,
+engine_create(const struct engine_config *config,
               struct engine **ret_engine,
               struct diag_trail *trail)
 {
-    CHECK(layout->core_count < ENGINE_CORES_MAX);
+    CHECK(config->layout->core_count < ENGINE_CORES_MAX);
     struct engine *engine = mem_boot_alloc(sizeof(*engine));
 
     if (engine == NULL)
         return RC_NO_MEMORY;
-    engine->settings = settings;
-    engine->layout = *layout;
-    engine->disk = disk;
-    engine->tcp = tcp;
-    engine->memory_bytes = memory_bytes;
+    engine->settings = config->settings;
+    engine->layout = *config->layout;
+    engine->disk = config->disk;
+    engine->tcp = config->tcp;
+    engine->memory_bytes = config->memory_bytes;
     engine->listener_fd = -1;
     engine_place(engine);
     for (uint32_t i = 0; i < engine_core_count(engine); i++)
         trace_init(&engine->traces[i], 0);
 
-    struct mem_arena_config arena = {.limit_bytes = memory_bytes, .thp = layout->poll_always};
+    struct mem_arena_config arena = {.limit_bytes = config->memory_bytes,
+                                     .thp = config->layout->poll_always};
     enum rc rc = mem_arena_init(&engine->arena, &arena, trail);
     if (rc != RC_OK)
         goto fail;
-    rc = tcp_listen(tcp,
-                    settings->kafka.host,
-                    settings->kafka.port,
+    rc = tcp_listen(config->tcp,
+                    config->settings->kafka.host,
+                    config->settings->kafka.port,
                     &engine->listener_fd,
                     &engine->port,
                     trail);
     if (rc != RC_OK) {
-        diag_trail_add(trail, "--kafka %s:%u", settings->kafka.host, settings->kafka.port);
+        diag_trail_add(
+            trail, "--kafka %s:%u", config->settings->kafka.host, config->settings->kafka.port);
         goto fail;
     }
     rc = engine_take_rings(engine, trail);

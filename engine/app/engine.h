@@ -2,7 +2,7 @@
  * wiring runs in production (one thread per core, real seams) and in the simulator (one thread
  * steps every core, sim seams).
  *
- *   engine_create(&settings, &layout, disk, tcp) -> engine_attach(each core: its clock and io) ->
+ *   engine_create(&config) -> engine_attach(each core: its clock and io) ->
  * engine_wire() -> engine_boot()
  *   -> cores run (core_run, or core_step by the simulator) -> engine_stop_step() until it says true
  * -> engine_destroy()
@@ -57,13 +57,17 @@ struct engine;
 /* Keeps trace stamps of every batch; before engine_wire(). For the test of a record's life. */
 void engine_keep_trace(struct engine *engine);
 
-/* Takes the memory and opens the listener. settings, disk and tcp are borrowed for the engine's
- * life. memory_bytes is the whole budget. */
-enum rc engine_create(const struct settings *settings,
-                      const struct engine_layout *layout,
-                      struct disk *disk,
-                      struct tcp *tcp,
-                      uint64_t memory_bytes,
+/* What an engine is made of. All but the layout is borrowed for the engine's life. */
+struct engine_config {
+    const struct settings *settings;
+    const struct engine_layout *layout; /* copied */
+    struct disk *disk;
+    struct tcp *tcp;
+    uint64_t memory_bytes; /* the whole budget */
+};
+
+/* Takes the memory and opens the listener. *ret_engine is written only on success. */
+enum rc engine_create(const struct engine_config *config,
                       struct engine **ret_engine,
                       struct diag_trail *trail) MUST_USE;
 

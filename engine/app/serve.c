@@ -37,7 +37,7 @@ static int
 serve_fail(enum serve_exit code, const char *what, const struct diag_trail *trail)
 {
     fprintf(stderr, "eagre serve: %s%s%s\n", what, trail->text[0] != '\0' ? ": " : "", trail->text);
-    return code;
+    return (int)code;
 }
 
 /* One descriptor a connection and a segment: take what the system allows. */
@@ -91,13 +91,12 @@ serve_build(struct serve *serve, struct diag_trail *trail)
 {
     static const enum io_body bodies[] = {IO_BODY_AUTO, IO_BODY_URING, IO_BODY_THREADS};
 
-    enum rc rc = engine_create(&serve->settings,
-                               &serve->layout,
-                               serve->disk,
-                               tcp_real(),
-                               serve->memory_bytes,
-                               &serve->engine,
-                               trail);
+    const struct engine_config config = {.settings = &serve->settings,
+                                         .layout = &serve->layout,
+                                         .disk = serve->disk,
+                                         .tcp = tcp_real(),
+                                         .memory_bytes = serve->memory_bytes};
+    enum rc rc = engine_create(&config, &serve->engine, trail);
     if (rc != RC_OK)
         return rc;
     rc = threads_start(&serve->threads, serve->engine, bodies[serve->settings.io], trail);
@@ -117,8 +116,8 @@ serve_now_ns(void)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC,
-                  &now); /* tidy: ban, the first thread has no core and no clock of its own */
+    /* tidy: ban, the first thread has no core and no clock of its own */
+    clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 

@@ -17,7 +17,7 @@ cli_fail(const struct cli_args *args, enum cli_exit code, const char *format, ..
     vfprintf(stderr, format, arguments);
     va_end(arguments);
     fputc('\n', stderr);
-    return code;
+    return (int)code;
 }
 
 const char *

@@ -175,9 +175,9 @@ build_named(struct control *control,
                 return false;
             continue;
         }
-        topics[i].error = call->items[i].error != KAFKA_ERROR_NONE
-                              ? call->items[i].error
-                              : KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
+        topics[i].error = call->items[i].error;
+        if (topics[i].error == KAFKA_ERROR_NONE)
+            topics[i].error = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
         topics[i].name = asked->name;
         topics[i].topic_id = asked->topic_id;
         topics[i].partitions.at = (const void *)topics; /* empty, not null */

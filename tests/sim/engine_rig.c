@@ -90,13 +90,12 @@ rig_forget(struct engine_rig *rig)
 static enum rc
 rig_build(struct engine_rig *rig, struct diag_trail *trail)
 {
-    enum rc rc = engine_create(&rig->settings,
-                               &rig->layout,
-                               rig->world->disk,
-                               rig->world->tcp,
-                               ENGINE_MEMORY_MIN,
-                               &rig->engine,
-                               trail);
+    const struct engine_config config = {.settings = &rig->settings,
+                                         .layout = &rig->layout,
+                                         .disk = rig->world->disk,
+                                         .tcp = rig->world->tcp,
+                                         .memory_bytes = ENGINE_MEMORY_MIN};
+    enum rc rc = engine_create(&config, &rig->engine, trail);
     if (rc != RC_OK) {
         rig->engine = NULL;
         return rc;

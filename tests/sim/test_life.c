@@ -189,13 +189,12 @@ life_start(struct life *life, uint64_t seed, bool merged)
     life->settings.topics_max = 16;
     life->settings.connections_max = 16;
     life_lay_out(life, merged);
-    enum rc rc = engine_create(&life->settings,
-                               &life->layout,
-                               life->world.disk,
-                               life->world.tcp,
-                               LIFE_MEMORY_BYTES,
-                               &life->engine,
-                               &trail);
+    const struct engine_config config = {.settings = &life->settings,
+                                         .layout = &life->layout,
+                                         .disk = life->world.disk,
+                                         .tcp = life->world.tcp,
+                                         .memory_bytes = LIFE_MEMORY_BYTES};
+    enum rc rc = engine_create(&config, &life->engine, &trail);
     if (rc == RC_OK) {
         engine_keep_trace(life->engine);
         for (uint32_t i = 0; i < engine_core_count(life->engine); i++) {
