@@ -27,6 +27,7 @@ partition_mark_now(const struct log *log, const struct partition *partition)
         .next_offset = active->next_offset,
         .max_timestamp_offset = active->max_timestamp_offset,
         .batch_bytes = active->batch_bytes,
+        .manifest_generation = partition->manifest_generation,
         .max_timestamp_ms = active->max_timestamp_ms,
         .created_ms = active->created_ms,
     };
@@ -57,7 +58,7 @@ reclaim_encode_partition(struct checkpoint_encoder *encoder, const struct partit
         .next_offset = partition->synced.next_offset,
         .start_offset = partition->start_offset,
         .high_watermark = partition->durable_offset,
-        .manifest_generation = partition->manifest_generation,
+        .manifest_generation = partition->synced.manifest_generation,
         .leader_epoch = partition->leader_epoch,
         .epoch_count = partition->epoch_count,
         .segment_created_ms = partition->synced.created_ms,

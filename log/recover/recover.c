@@ -152,6 +152,7 @@ recover_fill(struct log *log,
         .next_offset = record->next_offset,
         .max_timestamp_offset = record->max_timestamp_offset,
         .batch_bytes = record->segment_batch_bytes,
+        .manifest_generation = record->manifest_generation,
         .max_timestamp_ms = record->max_timestamp_ms,
         .created_ms = record->segment_created_ms,
     };

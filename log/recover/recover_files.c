@@ -83,10 +83,13 @@ recover_add_sealed(struct log *log,
  * offset is the list's end even when the start has been raised above it: the journal holds what
  * follows, and its batches are whole while a start may lie inside one. */
 static void
-recover_go_behind(struct partition *partition, const struct manifest_segment *last)
+recover_go_behind(struct recover *recover,
+                  struct partition *partition,
+                  const struct manifest_segment *last)
 {
     if (last->base_offset < partition->synced.segment_base_offset)
         return;
+    recover->active_is_new = true;
     partition->synced = (struct partition_mark){
         .segment_base_offset = last->next_offset,
         .next_offset = last->next_offset,
@@ -173,6 +176,12 @@ recover_create_active(struct recover *recover, struct log *log, struct partition
         path, partition->incarnation, partition_active(log, partition)->base_offset, 0);
     format_path_partition(directory, partition->incarnation);
     enum rc rc = disk_open(recover->disk, path, DISK_WRITE | DISK_CREATE, &fd);
+    if (rc == RC_EXISTS) {
+        /* Left by a process whose directory sync may have failed: its name is not to be trusted. */
+        rc = disk_unlink(recover->disk, path);
+        if (rc == RC_OK)
+            rc = disk_open(recover->disk, path, DISK_WRITE | DISK_CREATE, &fd);
+    }
     if (rc != RC_OK)
         return rc;
     disk_close(recover->disk, fd);
@@ -222,6 +231,7 @@ recover_check_files(struct recover *recover,
         uint64_t bytes = recover_listed_bytes(recover, count, segment);
         if (bytes == UINT64_MAX && !segment->sealed && segment->data_bytes > 0 && is_newer) {
             recover_pass_gone(log, partition);
+            recover->active_is_new = true;
             bytes = recover_listed_bytes(recover, count, segment);
         }
         if (segment->sealed) {
@@ -230,7 +240,7 @@ recover_check_files(struct recover *recover,
                     recover, partition, "sealed segment missing or cut", segment->base_offset);
             continue;
         }
-        if (bytes == UINT64_MAX && segment->data_bytes == 0) {
+        if (segment->data_bytes == 0 && (bytes == UINT64_MAX || recover->active_is_new)) {
             rc = recover_create_active(recover, log, partition);
             if (rc != RC_OK)
                 return rc;
@@ -253,6 +263,8 @@ recover__attach(struct recover *recover, struct log *log, struct partition *part
 {
     const struct manifest_segment *listed = NULL;
     struct manifest_header header = {0};
+
+    recover->active_is_new = false;
     enum rc rc = recover_read_manifest(recover, partition, &header, &listed);
 
     if (rc == RC_CORRUPT || rc == RC_NEWER_FORMAT) {
@@ -266,7 +278,7 @@ recover__attach(struct recover *recover, struct log *log, struct partition *part
         for (uint32_t i = 0; i < header.segment_count; i++)
             if (!recover_add_sealed(log, partition, &listed[i]))
                 return RC_LIMIT;
-        recover_go_behind(partition, &listed[header.segment_count - 1]);
+        recover_go_behind(recover, partition, &listed[header.segment_count - 1]);
     }
     bool is_newer = header.generation > partition->manifest_generation;
     rc = RC_OK;

@@ -102,6 +102,8 @@ retain_look(struct log *log, struct partition *partition)
         retain_begin(log, partition, RETAIN_CLOSE, METRIC_DELETED_TRIM);
         return true;
     }
+    if (oldest->next_offset <= partition->start_offset)
+        return false; /* a trim is on its way to the journal */
     bool too_old = retain_is_too_old(log, partition, oldest);
     if (!too_old && !retain_is_too_much(log, partition, oldest))
         return false;

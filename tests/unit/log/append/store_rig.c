@@ -497,7 +497,7 @@ rig_dump(struct rig *rig, uint32_t idx)
     }
 }
 
-static void
+void
 rig_compare(struct rig *rig, const struct rig_partition *model, uint32_t idx, const uint8_t *at)
 {
     const struct rig_batch *what = &model->batches[idx];
