@@ -298,7 +298,7 @@ sim_resize(struct disk *disk, int fd, uint64_t bytes, enum sim_event_kind kind)
     struct disk_sim_file *file = disk_sim__file(sim, fd);
     if (file == NULL || (file->flags & DISK_WRITE) == 0 || bytes > SIM_IMAGE_BYTES_MAX)
         return RC_INVALID;
-    enum rc rc = judge(sim, DISK_SIM_SIZE, file->name);
+    enum rc rc = judge(sim, kind == SIM_GROW ? DISK_SIM_SIZE : DISK_SIM_CUT, file->name);
     if (rc != RC_OK)
         return rc;
     if (!disk_sim__has_space(sim, disk_sim__growth(sim, file->inode, bytes)))

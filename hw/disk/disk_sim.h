@@ -56,9 +56,10 @@ enum disk_sim_class {
     DISK_SIM_WRITE = 2,
     DISK_SIM_SYNC = 4,  /* of a file, a directory, or all */
     DISK_SIM_NAME = 8,  /* create, rename, unlink, make and remove directory */
-    DISK_SIM_SIZE = 16, /* allocate, truncate */
+    DISK_SIM_SIZE = 16, /* allocate */
     DISK_SIM_OPEN = 32, /* of an existing file */
-    DISK_SIM_CLASS_ALL = 63,
+    DISK_SIM_CUT = 64,  /* truncate */
+    DISK_SIM_CLASS_ALL = 127,
 };
 
 enum disk_sim_effect {

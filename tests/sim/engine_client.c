@@ -50,11 +50,22 @@ client__name(const struct engine_topic *topic)
     return (struct bytes){(const uint8_t *)topic->name, strlen(topic->name)};
 }
 
+/* Fetch names topics by their ids from version 13 on. */
+static bool
+knows_ids(const struct client *client)
+{
+    static const struct kafka_uuid none = {0};
+    for (uint32_t i = 0; i < client->lane_count; i++)
+        if (memcmp(&client->of->model->topics[client->lanes[i].topic].id, &none, sizeof(none)) == 0)
+            return false;
+    return true;
+}
+
 int16_t
 client__version(const struct client *client, enum kafka_api_key key)
 {
     const struct kafka_api *api = kafka_api_find((int16_t)key);
-    int16_t last = key == KAFKA_FETCH ? 12 : api->last;
+    int16_t last = key == KAFKA_FETCH && !knows_ids(client) ? 12 : api->last;
     int16_t first = key == KAFKA_METADATA ? 4 : api->first;
     if (key == KAFKA_DELETE_TOPICS)
         first = 6; /* by id: a late copy of the request cannot hit the next topic */

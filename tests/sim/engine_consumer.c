@@ -53,6 +53,7 @@ consumer_fetch(struct client *client)
         kafka_fetch_request_topic_defaults(&topics[i]);
         kafka_fetch_request_partition_defaults(&partitions[i]);
         topics[i].name = client__name(&client->of->model->topics[lane->topic]);
+        topics[i].topic_id = client->of->model->topics[lane->topic].id;
         topics[i].partitions.at = &partitions[i];
         topics[i].partitions.count = 1;
         partitions[i].index = (int32_t)lane->partition;
@@ -164,15 +165,19 @@ lane_fetched(struct client *client,
            engine_model_read(client->of->model, &reading, &lane->offset);
 }
 
-/* The lane that an answer's partition belongs to; NULL: nobody asked for it. */
+/* The lane that an answer's partition belongs to; NULL: nobody asked for it. id: NULL, or what
+ * stands for the name. */
 static struct client_lane *
-lane_of(struct client *client, struct bytes name, int32_t partition)
+lane_of(struct client *client, struct bytes name, const struct kafka_uuid *id, int32_t partition)
 {
     for (uint32_t i = 0; i < client->lane_count; i++) {
         struct client_lane *lane = &client->lanes[i];
-        struct bytes own = client__name(&client->of->model->topics[lane->topic]);
-        if (own.count == name.count && memcmp(own.at, name.at, own.count) == 0 &&
-            partition == (int32_t)lane->partition)
+        const struct engine_topic *topic = &client->of->model->topics[lane->topic];
+        struct bytes own = client__name(topic);
+        bool is_own = id != NULL
+                          ? memcmp(id, &topic->id, sizeof(*id)) == 0
+                          : own.count == name.count && memcmp(own.at, name.at, own.count) == 0;
+        if (is_own && partition == (int32_t)lane->partition)
             return lane;
     }
     (void)engine_model_fail(
@@ -181,7 +186,7 @@ lane_of(struct client *client, struct bytes name, int32_t partition)
 }
 
 static bool
-fetch_answer(struct client *client, const struct kafka_fetch_response *answer)
+fetch_answer(struct client *client, const struct kafka_fetch_response *answer, bool by_id)
 {
     bool refused = false;
 
@@ -190,7 +195,10 @@ fetch_answer(struct client *client, const struct kafka_fetch_response *answer)
     for (uint32_t t = 0; t < answer->topics.count; t++) {
         const struct kafka_fetch_response_topic *topic = &answer->topics.at[t];
         for (uint32_t p = 0; p < topic->partitions.count; p++) {
-            struct client_lane *lane = lane_of(client, topic->name, topic->partitions.at[p].index);
+            struct client_lane *lane = lane_of(client,
+                                               topic->name,
+                                               by_id ? &topic->topic_id : NULL,
+                                               topic->partitions.at[p].index);
             if (lane == NULL || !lane_fetched(client, lane, &topic->partitions.at[p], &refused))
                 return false;
         }
@@ -229,7 +237,8 @@ list_answer(struct client *client, const struct kafka_list_offsets_response *ans
     for (uint32_t t = 0; t < answer->topics.count; t++) {
         const struct kafka_list_offsets_response_topic *topic = &answer->topics.at[t];
         for (uint32_t p = 0; p < topic->partitions.count; p++) {
-            struct client_lane *lane = lane_of(client, topic->name, topic->partitions.at[p].index);
+            struct client_lane *lane = lane_of(
+                client, topic->name, NULL, topic->partitions.at[p].index);
             if (lane == NULL || !lane_listed(client, lane, &topic->partitions.at[p], &refused))
                 return false;
         }
@@ -242,6 +251,6 @@ bool
 client__consumer_answer(struct client *client, const struct stream_answer *answer)
 {
     if (answer->to.request.api_key == KAFKA_FETCH)
-        return fetch_answer(client, &answer->u.fetch);
+        return fetch_answer(client, &answer->u.fetch, answer->to.request.version >= 13);
     return list_answer(client, &answer->u.list_offsets);
 }

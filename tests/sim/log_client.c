@@ -23,8 +23,9 @@ log_client_init(struct log_client *client, struct log_rig *rig)
     };
     client->partitions_max = (uint32_t)sim_rng_between(swarm, 1, 12);
     client->think_ns = sim_rng_between(swarm, 1, sim_rng_chance(swarm, 500000) ? 2000 : 500000);
-    uint64_t bytes =
-        min_u64(rig->options.journal_file_bytes / 2, rig->options.slab_ring_bytes / 4) - 2048;
+    uint64_t bytes = min_u64(rig->options.journal_file_bytes / 2,
+                             rig->options.slab_ring_bytes / 4) -
+                     2048;
     client->batch_bytes_max = (uint32_t)(sim_rng_chance(swarm, 500000) ? bytes : 4096);
 }
 

@@ -74,6 +74,8 @@ rig_refused(struct log_rig *rig, uint32_t partition, enum rc rc, const char *wha
 {
     rig->counts.refusals++;
     rig_partition(rig, partition)->refused |= rc == RC_FENCED || rc == RC_HALTED;
+    if (rig->model->damaged && rc == RC_CORRUPT)
+        return;
     if (rig->options.faults && (rc == RC_FENCED || rc == RC_NO_SPACE || rc == RC_HALTED ||
                                 rc == RC_IO_ERROR || rc == RC_NO_DESCRIPTORS || rc == RC_LIMIT))
         return;

@@ -96,7 +96,7 @@ draw_transport(struct scene *scene)
 static void
 draw_topics(struct scene *scene)
 {
-    static const int64_t segment_bytes[] = {512 * KIB, 1 * MIB};
+    static const int64_t segment_bytes[] = {192 * KIB, 512 * KIB, 1 * MIB};
     struct sim_rng *rng = &scene->world.swarm;
     struct engine_model *model = &scene->model;
     uint32_t count = (uint32_t)sim_rng_between(rng, 1, 4);
@@ -344,7 +344,7 @@ trouble_broken(struct scene *scene)
 {
     static const char *const parts[] = {NULL, "journal", "segment", ".log", "checkpoint"};
     static const uint32_t classes[] = {
-        DISK_SIM_WRITE, DISK_SIM_WRITE, DISK_SIM_SYNC, DISK_SIM_NAME, DISK_SIM_SIZE};
+        DISK_SIM_WRITE, DISK_SIM_WRITE, DISK_SIM_SYNC, DISK_SIM_NAME, DISK_SIM_SIZE, DISK_SIM_READ};
     static const enum trouble ends[] = {TROUBLE_KILL, TROUBLE_POWER, TROUBLE_STOP};
     struct disk_sim_plan plan = {
         .classes = classes[sim_rng_below(&scene->rng, ARRAY_COUNT(classes))],
@@ -368,7 +368,6 @@ trouble_full(struct scene *scene)
     faults.space_bytes = disk_sim_used_bytes(scene->world.disk) +
                          sim_rng_below(&scene->rng, 512 * KIB);
     scene->shared.storage_errors = true;
-    scene->must_restart = true;
     disk_sim_set_faults(scene->world.disk, &faults);
     bool good = go_on(scene, draw_pause(scene));
     heal_disk(scene);
@@ -422,7 +421,9 @@ make_trouble(struct scene *scene, enum trouble trouble)
     case TROUBLE_BROKEN:
         return trouble_broken(scene);
     case TROUBLE_JUMP:
-        rig_jump(&scene->rig, (int64_t)sim_rng_below(&scene->rng, 6000000) - 3000000);
+        /* At most 50 minutes from the clients' time, in all: one hour is what a topic allows. */
+        rig_jump(&scene->rig,
+                 (int64_t)sim_rng_below(&scene->rng, 6000000) - 3000000 - scene->rig.skew_ms);
         return true;
     case TROUBLE_COUNT:
         break;

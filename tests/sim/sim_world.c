@@ -275,6 +275,33 @@ sim_world_run(struct sim_world *world, bool (*done)(void *ctx), void *ctx)
     }
 }
 
+/* An actor that does nothing but be due once. */
+static uint32_t
+alarm_step(void *object)
+{
+    *(uint64_t *)object = SIM_NEVER_NS;
+    return 0;
+}
+
+static uint64_t
+alarm_due_ns(void *object)
+{
+    return *(uint64_t *)object;
+}
+
+void
+sim_world_pass(struct sim_world *world, uint64_t ns)
+{
+    uint64_t until_ns = sim_world_now_ns(world) + ns;
+    sim_world_add(
+        world,
+        &(struct sim_actor){
+            .name = "alarm", .object = &until_ns, .step = alarm_step, .due_ns = alarm_due_ns});
+    while (until_ns != SIM_NEVER_NS && sim_world_step(world))
+        ;
+    sim_world_remove(world, &until_ns);
+}
+
 const char *
 sim_world_end_name(enum sim_world_end end)
 {

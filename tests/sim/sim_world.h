@@ -98,6 +98,8 @@ uint64_t sim_world_now_ns(struct sim_world *world);
 bool sim_world_step(struct sim_world *world);
 /* Steps until done(ctx) or an end. done may be NULL. */
 enum sim_world_end sim_world_run(struct sim_world *world, bool (*done)(void *ctx), void *ctx);
+/* Lets that much virtual time pass, whether anybody is due or not. */
+void sim_world_pass(struct sim_world *world, uint64_t ns);
 const char *sim_world_end_name(enum sim_world_end end);
 
 #endif
