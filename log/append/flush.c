@@ -152,12 +152,11 @@ flush_footer(struct log *log, uint32_t segment_idx, int fd)
     if (idx == LOG_NONE)
         return false;
     struct log_flush *flush = &log->flushes[idx];
-    flush->bytes = segment_build_footer(segment,
-                                        partition->incarnation,
-                                        &partition->index,
-                                        partition->epochs,
-                                        partition->epoch_count,
-                                        flush_staging(log, idx));
+    const struct segment_history history = {.incarnation = partition->incarnation,
+                                            .index = &partition->index,
+                                            .epochs = partition->epochs,
+                                            .epoch_count = partition->epoch_count};
+    flush->bytes = segment_build_footer(segment, &history, flush_staging(log, idx));
     CHECK(flush->bytes > 0);
     flush->kind = FLUSH_FOOTER;
     flush->slot = segment->slot;

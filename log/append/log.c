@@ -215,7 +215,11 @@ append_take(struct log *log,
     bool added = journal_entry_add(log->journal, &entry);
     CHECK(added);
 
-    tail_add_batch(log, partition, position, bytes, batch->last_delta, batch->max_timestamp_ms);
+    const struct tail_batch added_batch = {.position = position,
+                                           .bytes = bytes,
+                                           .last_delta = batch->last_delta,
+                                           .max_timestamp_ms = batch->max_timestamp_ms};
+    tail_add_batch(log, partition, &added_batch);
     if (batch->is_idempotent)
         producers_record(&log->producers, batch->producer, &batch->claim, base_offset, log->now_ns);
     append_push_ack(log, partition, &ack);
@@ -229,31 +233,26 @@ append_take(struct log *log,
 }
 
 void
-tail_add_batch(struct log *log,
-               struct partition *partition,
-               uint64_t position,
-               uint32_t bytes,
-               uint32_t last_delta,
-               int64_t max_timestamp_ms)
+tail_add_batch(struct log *log, struct partition *partition, const struct tail_batch *batch)
 {
     uint64_t sequence = tail_push(&log->tail, &partition->tail);
     struct tail_entry *tail = tail_at(&log->tail, sequence);
 
     tail->base_offset = partition->next_offset;
-    tail->position = position;
+    tail->position = batch->position;
     tail->bytes_before = partition->end_bytes;
-    tail->max_timestamp = max_timestamp_ms;
-    tail->bytes = bytes;
-    tail->last_delta = last_delta;
+    tail->max_timestamp = batch->max_timestamp_ms;
+    tail->bytes = batch->bytes;
+    tail->last_delta = batch->last_delta;
     tail->slot = partition_slot(log, partition);
     if (partition->gather == TAIL_NONE)
         partition->gather = sequence;
-    if (max_timestamp_ms > partition->max_timestamp_ms) {
-        partition->max_timestamp_ms = max_timestamp_ms;
+    if (batch->max_timestamp_ms > partition->max_timestamp_ms) {
+        partition->max_timestamp_ms = batch->max_timestamp_ms;
         partition->max_timestamp_offset = partition->next_offset;
     }
-    partition->next_offset += (uint64_t)last_delta + 1;
-    partition->end_bytes += bytes;
+    partition->next_offset += (uint64_t)batch->last_delta + 1;
+    partition->end_bytes += batch->bytes;
 }
 
 enum log_append_status

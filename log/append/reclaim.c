@@ -210,8 +210,8 @@ reclaim_file_is_open(const struct log *log, const struct partition *partition)
     return file != SEGMENT_NONE && log->files[file].state == FILE_OPEN && log->files[file].writable;
 }
 
-/* Is the partition's present position to be synced and named? Not one that is fenced: a segment that
- * it has left may never have been listed. */
+/* Is the partition's present position to be synced and named? Not one that is fenced: a segment
+ * that it has left may never have been listed. */
 static bool
 reclaim_is_captured(const struct partition *partition)
 {

@@ -75,13 +75,16 @@ void log_push_event(struct log *log, const struct log_event *event);
 
 /* ---- log.c ---- */
 
-/* Numbers a batch that stands in the ring: tail entry, partition's end. */
-void tail_add_batch(struct log *log,
-                    struct partition *partition,
-                    uint64_t position,
-                    uint32_t bytes,
-                    uint32_t last_delta,
-                    int64_t max_timestamp_ms);
+/* A batch that stands in the ring. */
+struct tail_batch {
+    uint64_t position; /* in the ring */
+    uint32_t bytes;
+    uint32_t last_delta; /* offset of its last record, counted from its first */
+    int64_t max_timestamp_ms;
+};
+
+/* Numbers a batch: tail entry, partition's end. */
+void tail_add_batch(struct log *log, struct partition *partition, const struct tail_batch *batch);
 
 /* ---- group.c ---- */
 

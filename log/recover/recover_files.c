@@ -47,8 +47,7 @@ recover_rewrite_manifest(struct recover *recover,
     char path[FORMAT_PATH_MAX];
 
     format_path_manifest(path, partition->incarnation);
-    return disk_replace_file(
-        recover->disk, path, recover->manifest, manifest_bytes(segment_count));
+    return disk_replace_file(recover->disk, path, recover->manifest, manifest_bytes(segment_count));
 }
 
 static bool

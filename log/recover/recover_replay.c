@@ -150,12 +150,11 @@ recover_data(struct recover *recover,
                log->ring.bytes - (position & log->ring.mask),
                group->payload + entry->payload_position,
                entry->length);
-    tail_add_batch(log,
-                   partition,
-                   position,
-                   entry->length,
-                   entry->last_offset_delta,
-                   record_batch_max_timestamp(at));
+    const struct tail_batch batch = {.position = position,
+                                     .bytes = entry->length,
+                                     .last_delta = entry->last_offset_delta,
+                                     .max_timestamp_ms = record_batch_max_timestamp(at)};
+    tail_add_batch(log, partition, &batch);
     partition->durable_offset = partition->next_offset;
     partition->durable_bytes = partition->end_bytes;
     log->durable_entry = log->tail.next;

@@ -5,16 +5,15 @@
 
 uint64_t
 segment_build_footer(struct segment *segment,
-                     uint64_t incarnation,
-                     const struct index *index,
-                     const struct format_epoch *epochs,
-                     uint32_t epoch_count,
+                     const struct segment_history *history,
                      struct segment_space buffer)
 {
+    const struct format_epoch *epochs = history->epochs;
+    uint32_t epoch_count = history->epoch_count;
     struct index_offset_entry offsets[INDEX_ENTRIES_MAX];
     struct index_time_entry times[INDEX_ENTRIES_MAX];
     struct segment_trailer facts = {
-        .incarnation = incarnation,
+        .incarnation = history->incarnation,
         .base_offset = segment->base_offset,
         .next_offset = segment->next_offset,
         .data_bytes = segment->data_bytes,
@@ -33,9 +32,12 @@ segment_build_footer(struct segment *segment,
                SECTION_OFFSET_INDEX,
                offsets,
                sizeof(offsets[0]),
-               index_offset_section(index, offsets));
-    footer_add(
-        &footer, SECTION_TIME_INDEX, times, sizeof(times[0]), index_time_section(index, times));
+               index_offset_section(history->index, offsets));
+    footer_add(&footer,
+               SECTION_TIME_INDEX,
+               times,
+               sizeof(times[0]),
+               index_time_section(history->index, times));
     footer_add(&footer, SECTION_EPOCHS, epochs, sizeof(epochs[0]), epoch_count);
     uint64_t bytes = footer_end(&footer);
     if (bytes == 0)

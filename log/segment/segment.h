@@ -121,13 +121,18 @@ uint64_t run_builder_end(struct run_builder *builder);
 
 /* ---- sealing ---- */
 
+/* What a footer tells of its partition. */
+struct segment_history {
+    uint64_t incarnation;
+    const struct index *index;
+    const struct format_epoch *epochs; /* [epoch_count] */
+    uint32_t epoch_count;
+};
+
 /* Builds the footer of a segment into buffer, to be written at segment->data_bytes; returns its
  * bytes or 0 when capacity is too small. Sets segment->file_bytes and trailer_crc. */
 uint64_t segment_build_footer(struct segment *segment,
-                              uint64_t incarnation,
-                              const struct index *index,
-                              const struct format_epoch *epochs,
-                              uint32_t epoch_count,
+                              const struct segment_history *history,
                               struct segment_space buffer);
 #define SEGMENT_FOOTER_BYTES_MAX (64 * KIB)
 
