@@ -144,6 +144,14 @@ seal_poll(struct log *log)
         struct partition *partition = &log->partitions[log->seals[i]];
         if (partition->seal == SEAL_FOOTER || partition->is_seal_sent)
             continue;
+        if (partition->state == PARTITION_FENCED) {
+            /* A sync of this segment may be what failed: a later one that succeeds proves nothing,
+             * and a manifest must not call it sealed. */
+            seal_end(log, partition);
+            i--;
+            work++;
+            continue;
+        }
         if (partition->space_retry_ns != 0 && log->now_ns < partition->space_retry_ns)
             continue;
         bool sent = partition->seal == SEAL_TRUNCATE
