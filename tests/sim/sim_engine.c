@@ -63,7 +63,6 @@ struct scene {
     uint64_t alarm_ns;                  /* when the director wants to act */
     struct disk_sim_faults disk_faults; /* when nothing is wrong */
     struct tcp_sim_faults tcp_faults;
-    bool must_restart; /* something failed that only a start heals */
     bool verbose;
 };
 
@@ -204,7 +203,7 @@ draw_clients(struct scene *scene)
             .kind = CLIENT_PRODUCER,
             .is_idempotent = sim_rng_chance(rng, 600000),
             .flight_max = (uint32_t)sim_rng_between(rng, 1, 8),
-            .batches = (uint32_t)sim_rng_between(rng, 5, 40),
+            .batches = (uint32_t)sim_rng_between(rng, 10, 80),
             .records_max = (uint32_t)sim_rng_between(rng, 1, 10),
             .value_bytes_max = (uint32_t)sim_rng_between(rng, 12, 4000),
             .think_ns = sim_rng_between(rng, 1, 10 * NS_PER_MS),
@@ -227,7 +226,7 @@ static void
 draw_troubles(struct scene *scene)
 {
     for (uint32_t i = 0; i < TROUBLE_COUNT; i++)
-        if (sim_rng_chance(&scene->rng, 350000))
+        if (sim_rng_chance(&scene->rng, 400000))
             scene->troubles |= 1u << i;
 }
 
@@ -295,7 +294,6 @@ static bool
 start(struct scene *scene)
 {
     scene->shared.storage_errors = false;
-    scene->must_restart = false;
     enum rc rc = rig_start(&scene->rig);
     if (rc == RC_OK)
         return true;
@@ -366,7 +364,8 @@ trouble_full(struct scene *scene)
 {
     struct disk_sim_faults faults = scene->disk_faults;
     faults.space_bytes = disk_sim_used_bytes(scene->world.disk) +
-                         sim_rng_below(&scene->rng, 512 * KIB);
+                         sim_rng_below(&scene->rng,
+                                       sim_rng_chance(&scene->rng, 500000) ? 32 * KIB : 512 * KIB);
     scene->shared.storage_errors = true;
     disk_sim_set_faults(scene->world.disk, &faults);
     bool good = go_on(scene, draw_pause(scene));
@@ -434,7 +433,7 @@ make_trouble(struct scene *scene, enum trouble trouble)
 static bool
 act_troubles(struct scene *scene)
 {
-    uint32_t count = (uint32_t)sim_rng_between(&scene->rng, 1, 8);
+    uint32_t count = (uint32_t)sim_rng_between(&scene->rng, 1, 12);
 
     if (scene->troubles == 0)
         return true;
@@ -444,6 +443,9 @@ act_troubles(struct scene *scene)
             trouble = (uint32_t)sim_rng_below(&scene->rng, TROUBLE_COUNT);
         while ((scene->troubles & (1u << trouble)) == 0);
         if (!go_on(scene, draw_pause(scene)) || !make_trouble(scene, (enum trouble)trouble))
+            return false;
+        /* A server whose boot failed ends by itself; somebody starts it again. */
+        if (rig_boot_failure(&scene->rig) != NULL && !restart(scene, TROUBLE_KILL))
             return false;
     }
     return true;
@@ -455,8 +457,6 @@ static bool
 act_finish(struct scene *scene)
 {
     sim_trace_add(&scene->world.trace, "calm", 0, 0, 0);
-    if (scene->must_restart && !restart(scene, TROUBLE_KILL))
-        return false;
     scene->shared.calm = true;
     scene->shared.patience_ns = PATIENCE_CALM_NS;
     if (!go_on(scene, FINISH_NS))
