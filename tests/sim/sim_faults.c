@@ -699,7 +699,7 @@ try_family(uint32_t at, const struct sim_options *options, uint64_t *passed, uin
     uint32_t cases = 0;
     uint32_t beyond = 0;
     memset(&shown, 0, sizeof(shown));
-    for (uint32_t idx = 0; idx < families[at].cases_max; idx++) {
+    for (uint32_t idx = 0; idx < families[at].cases_max && !(options->stop && *failed > 0); idx++) {
         uint64_t number = (uint64_t)at * CASES_PER_FAMILY + idx;
         sim_options_case("--fault", number);
         enum verdict verdict = try_one(number, options);

@@ -197,7 +197,7 @@ main(int count, char **arguments)
     if (!sim_options_read(&options, count, arguments))
         return 2;
     sim_options_quiet(&options);
-    for (uint64_t i = 0; i < options.count; i++) {
+    for (uint64_t i = 0; i < options.count && !(options.stop && failed > 0); i++) {
         uint64_t seed = options.first + i;
         if (!options.single && !sim_options_mine(&options, seed))
             continue;

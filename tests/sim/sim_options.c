@@ -41,6 +41,10 @@ sim_options_read(struct sim_options *options, int count, char **arguments)
             options->verbose = true;
             continue;
         }
+        if (strcmp(name, "--stop") == 0) {
+            options->stop = true;
+            continue;
+        }
         if (strcmp(name, "--seed") == 0) {
             good = read_number(value, &options->first);
             options->count = 1;
@@ -56,7 +60,7 @@ sim_options_read(struct sim_options *options, int count, char **arguments)
         }
         if (!good) {
             fprintf(stderr,
-                    "usage: %s [--seed N | --from N --count N] [--part I/N] [--verbose]\n",
+                    "usage: %s [--seed N | --from N --count N] [--part I/N] [--stop] [--verbose]\n",
                     arguments[0]);
             return false;
         }
