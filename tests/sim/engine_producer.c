@@ -218,7 +218,6 @@ lane_answer(struct client *client,
             uint32_t number,
             const struct kafka_produce_response_partition *answer)
 {
-    const struct engine_topic *topic = &client->of->model->topics[lane->topic];
     bool is_first = lane->batches[0] == number;
 
     sim_trace_add(&client->of->world->trace,
@@ -242,9 +241,26 @@ lane_answer(struct client *client,
                    answer->error == KAFKA_ERROR_OUT_OF_ORDER_SEQUENCE_NUMBER;
     if (!follows && !client__may_retry(client, answer->error))
         return client__fail(client, "produce", answer->error);
-    (void)topic;
     client->has_failed = true;
     return true;
+}
+
+/* The partition of an answer that a lane's batch went to; NULL: not there. */
+static const struct kafka_produce_response_partition *
+find_answer(const struct client *client,
+            const struct client_lane *lane,
+            const struct kafka_produce_response *answer)
+{
+    struct bytes name = client__name(&client->of->model->topics[lane->topic]);
+    for (uint32_t t = 0; t < answer->topics.count; t++) {
+        const struct kafka_produce_response_topic *topic = &answer->topics.at[t];
+        if (topic->name.count != name.count || memcmp(topic->name.at, name.at, name.count) != 0)
+            continue;
+        for (uint32_t p = 0; p < topic->partitions.count; p++)
+            if (topic->partitions.at[p].index == (int32_t)lane->partition)
+                return &topic->partitions.at[p];
+    }
+    return NULL;
 }
 
 static bool
@@ -256,23 +272,16 @@ produce_answer(struct client *client,
     uint32_t found = 0;
 
     for (uint32_t i = 0; i < client->lane_count; i++) {
-        struct client_lane *lane = &client->lanes[i];
         if (flight->batches[i] == 0)
             continue;
         expected++;
-        struct bytes name = client__name(&client->of->model->topics[lane->topic]);
-        for (uint32_t t = 0; t < answer->topics.count; t++) {
-            const struct kafka_produce_response_topic *topic = &answer->topics.at[t];
-            if (topic->name.count != name.count || memcmp(topic->name.at, name.at, name.count) != 0)
-                continue;
-            for (uint32_t p = 0; p < topic->partitions.count; p++) {
-                if (topic->partitions.at[p].index != (int32_t)lane->partition)
-                    continue;
-                found++;
-                if (!lane_answer(client, lane, flight->batches[i], &topic->partitions.at[p]))
-                    return false;
-            }
-        }
+        const struct kafka_produce_response_partition *partition = find_answer(
+            client, &client->lanes[i], answer);
+        if (partition == NULL)
+            continue;
+        found++;
+        if (!lane_answer(client, &client->lanes[i], flight->batches[i], partition))
+            return false;
     }
     if (found != expected)
         return engine_model_fail(client->of->model,
