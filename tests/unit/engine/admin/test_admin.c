@@ -4,6 +4,8 @@
  * socket; then the same with control at a standstill. */
 #include "engine/admin/admin.h"
 
+#include "tests/unit/kept.h"
+
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <jansson.h>
@@ -41,7 +43,7 @@ new_ring(struct ring *ring, uint32_t slot_bytes)
 {
     size_t bytes = round_up(ring_footprint(slot_bytes, REQUEST_RING_SLOTS), 128);
 
-    ring_init(ring, aligned_alloc(128, bytes), slot_bytes, REQUEST_RING_SLOTS);
+    ring_init(ring, kept(aligned_alloc(128, bytes)), slot_bytes, REQUEST_RING_SLOTS);
 }
 
 static void
@@ -78,7 +80,7 @@ poll_control(void *ctx)
 static struct server *
 start(bool boot)
 {
-    struct server *server = aligned_alloc(128, round_up(sizeof(*server), 128));
+    struct server *server = kept(aligned_alloc(128, round_up(sizeof(*server), 128)));
     struct diag_trail trail = {0};
 
     memset(server, 0, sizeof(*server));
@@ -169,7 +171,7 @@ get(struct server *server, const char *path, char *page, char **ret_body)
 Test(admin, answers_503_in_bounded_time_when_control_stands_still, .timeout = 60)
 {
     struct server *server = start(true);
-    char *page = malloc(PAGE_BYTES);
+    char *page = kept(malloc(PAGE_BYTES));
     char *body;
 
     atomic_store(&server->still, true);
@@ -187,7 +189,7 @@ Test(admin, answers_503_in_bounded_time_when_control_stands_still, .timeout = 60
 Test(admin, is_not_ready_before_boot_and_alive_all_the_time, .timeout = 60)
 {
     struct server *server = start(false);
-    char *page = malloc(PAGE_BYTES);
+    char *page = kept(malloc(PAGE_BYTES));
     char *body;
 
     cr_assert_eq(get(server, "/readyz", page, &body), 503);
@@ -204,7 +206,7 @@ Test(admin, is_not_ready_before_boot_and_alive_all_the_time, .timeout = 60)
 Test(admin, tells_topics_and_tiles_as_json, .timeout = 60)
 {
     struct server *server = start(true);
-    char *page = malloc(PAGE_BYTES);
+    char *page = kept(malloc(PAGE_BYTES));
     char *body;
 
     cr_assert_eq(get(server, "/api/v1/topics?partitions=1", page, &body), 200);
@@ -228,13 +230,15 @@ Test(admin, tells_topics_and_tiles_as_json, .timeout = 60)
     cr_assert_eq(json_integer_value(
                      json_object_get(json_object_get(control, "control"), "metadata_batches")),
                  1);
+    json_decref(topics);
+    json_decref(tiles);
     stop(server);
 }
 
 Test(admin, exports_metrics_and_serves_the_page, .timeout = 60)
 {
     struct server *server = start(true);
-    char *page = malloc(PAGE_BYTES);
+    char *page = kept(malloc(PAGE_BYTES));
     char *body;
 
     cr_assert_eq(get(server, "/metrics", page, &body), 200);

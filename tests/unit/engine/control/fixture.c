@@ -5,6 +5,7 @@
 
 #include "engine/base/hash.h"
 #include "engine/record/record_batch.h"
+#include "tests/unit/kept.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@ static void
 new_ring(struct ring *ring, uint32_t slot_bytes)
 {
     ring_init(ring,
-              aligned_alloc(128, round_up(ring_footprint(slot_bytes, RING_SLOTS), 128)),
+              kept(aligned_alloc(128, round_up(ring_footprint(slot_bytes, RING_SLOTS), 128))),
               slot_bytes,
               RING_SLOTS);
 }
@@ -79,7 +80,7 @@ drop_partition(struct fixture_partition *partition)
 void
 fixture_store(struct fixture_partition *partition, const uint8_t *batch, uint32_t batch_bytes)
 {
-    uint8_t *copy = malloc(batch_bytes);
+    uint8_t *copy = kept(malloc(batch_bytes));
 
     cr_assert_lt(partition->batch_count, FIXTURE_BATCHES);
     memcpy(copy, batch, batch_bytes);
@@ -305,8 +306,8 @@ fixture_send(struct fixture *fixture,
     free(call->reply);
     *call = (struct fixture_call){
         .request = {key, version, (int32_t)(1000 + idx), fixture_text("test")},
-        .frame = malloc(1u << 20),
-        .reply = malloc(FIXTURE_REPLY_BYTES)};
+        .frame = kept(malloc(1u << 20)),
+        .reply = kept(malloc(FIXTURE_REPLY_BYTES))};
     writer = writer_over(call->frame, 1u << 20);
     kafka_client_request(&writer, &call->request, message);
     cr_assert_not(writer.failed);
@@ -415,10 +416,10 @@ fixture_restart(struct fixture *fixture)
 struct fixture *
 fixture_new(uint64_t seed)
 {
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    struct fixture *fixture = kept(calloc(1, sizeof(*fixture)));
 
     clock_init_sim(&fixture->clock, seed, 1700000000000);
-    fixture->arena = malloc(ARENA_BYTES);
+    fixture->arena = kept(malloc(ARENA_BYTES));
     fixture->config = (struct control_config){
         .clock = &fixture->clock,
         .gate_count = 2,

@@ -6,6 +6,7 @@
 
 #include "engine/base/hash.h"
 #include "engine/record/record_builder.h"
+#include "tests/unit/kept.h"
 
 #include <criterion/criterion.h>
 #include <lz4frame.h>
@@ -239,8 +240,8 @@ Test(list_offsets, falls_back_to_the_batchs_beginning_when_it_unpacks_to_too_muc
 {
     struct fixture *fixture = fixture_ready(9);
     size_t plain_bytes = (size_t)40 << 20; /* more than the scratch; packs to a few KiB */
-    uint8_t *plain = calloc(1, plain_bytes);
-    uint8_t *batch = malloc(1u << 20);
+    uint8_t *plain = kept(calloc(1, plain_bytes));
+    uint8_t *batch = kept(malloc(1u << 20));
     uint8_t header[BATCH_ROOM];
 
     cr_assert_eq(fixture_create(fixture, "a", 2), 0);

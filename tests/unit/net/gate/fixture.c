@@ -4,6 +4,7 @@
 
 #include "engine/base/check.h"
 #include "engine/record/record_builder.h"
+#include "tests/unit/kept.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -80,7 +81,7 @@ static const struct tcp_ops fake_tcp_ops = {.shutdown = fake_shutdown, .close = 
 static void
 fixture_ring(struct ring *ring, uint32_t slot_bytes, uint32_t slots)
 {
-    void *memory = aligned_alloc(BASE_LINE_BYTES, ring_footprint(slot_bytes, slots));
+    void *memory = kept(aligned_alloc(BASE_LINE_BYTES, ring_footprint(slot_bytes, slots)));
 
     ring_init(ring, memory, slot_bytes, slots);
 }
@@ -88,8 +89,8 @@ fixture_ring(struct ring *ring, uint32_t slot_bytes, uint32_t slots)
 struct fixture *
 fixture_new(const struct fixture_options *options)
 {
-    struct fixture *fixture = aligned_alloc(BASE_LINE_BYTES,
-                                            round_up(sizeof(*fixture), BASE_LINE_BYTES));
+    struct fixture *fixture = kept(
+        aligned_alloc(BASE_LINE_BYTES, round_up(sizeof(*fixture), BASE_LINE_BYTES)));
     struct diag_trail trail;
 
     memset(fixture, 0, sizeof(*fixture));
@@ -180,8 +181,8 @@ fixture_topic(struct fixture *fixture,
               uint32_t first_slot,
               uint32_t partitions)
 {
-    struct topic_snapshot *snapshot = calloc(
-        1, sizeof(*snapshot) + partitions * sizeof(struct partition_ref));
+    struct topic_snapshot *snapshot = kept(
+        calloc(1, sizeof(*snapshot) + partitions * sizeof(struct partition_ref)));
 
     memset(snapshot->id, id_byte, sizeof(snapshot->id));
     snapshot->name_count = (uint8_t)strlen(name);
@@ -192,7 +193,7 @@ fixture_topic(struct fixture *fixture,
         struct fixture_partition *partition = &fixture->partitions[first_slot + i];
         if (partition->incarnation == 0) {
             partition->incarnation = 100 + first_slot + i;
-            partition->bytes = malloc(FIXTURE_LOG_BYTES);
+            partition->bytes = kept(malloc(FIXTURE_LOG_BYTES));
         }
         snapshot->partitions[i].incarnation = partition->incarnation;
         snapshot->partitions[i].slot = first_slot + i;
@@ -206,7 +207,7 @@ fixture_topic(struct fixture *fixture,
 void
 fixture_topic_gone(struct fixture *fixture, const char *name, uint8_t id_byte)
 {
-    struct topic_snapshot *snapshot = calloc(1, sizeof(*snapshot));
+    struct topic_snapshot *snapshot = kept(calloc(1, sizeof(*snapshot)));
 
     memset(snapshot->id, id_byte, sizeof(snapshot->id));
     snapshot->name_count = (uint8_t)strlen(name);
@@ -222,8 +223,8 @@ fixture_connect(struct fixture *fixture)
 
     cr_assert_lt(fixture->stream_count, (uint32_t)FIXTURE_STREAMS);
     stream->open = true;
-    stream->to_server = malloc(FIXTURE_STREAM_BYTES);
-    stream->to_client = malloc(FIXTURE_STREAM_BYTES);
+    stream->to_server = kept(malloc(FIXTURE_STREAM_BYTES));
+    stream->to_client = kept(malloc(FIXTURE_STREAM_BYTES));
     return fixture->stream_count++;
 }
 
@@ -715,7 +716,7 @@ static void
 fixture_decode(struct bytes frame, struct kafka_client_request request, void *ret)
 {
     size_t bytes = kafka_arena_bytes(frame.count + 1024);
-    struct kafka_arena arena = kafka_arena_over(malloc(bytes), bytes);
+    struct kafka_arena arena = kafka_arena_over(kept(malloc(bytes)), bytes);
 
     cr_assert_neq(frame.at, NULL, "no answer");
     cr_assert_eq(kafka_client_response(frame, &request, &arena, ret), RC_OK);

@@ -3,6 +3,8 @@
  */
 #include "tests/unit/net/gate/fixture.h"
 
+#include "tests/unit/kept.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -252,8 +254,8 @@ Test(gate_connection, bears_a_steady_slow_sender, .timeout = 20)
 {
     struct fixture *fixture = fixture_new(NULL);
     uint32_t stream = fixture_connect(fixture);
-    uint8_t *batch = malloc(1 << 20);
-    uint8_t *memory = malloc(2 << 20);
+    uint8_t *batch = kept(malloc(1 << 20));
+    uint8_t *memory = kept(malloc(2 << 20));
     struct fixture_produce produce = {.version = 7, .acks = 1, .topic = "t"};
 
     produce.records = (struct bytes){.at = batch,

@@ -3,6 +3,8 @@
  * memory streams and a scripted log tile. */
 #include "tests/unit/net/gate/fixture.h"
 
+#include "tests/unit/kept.h"
+
 #include "engine/record/record_batch.h"
 #include "net/gate/gate_connection.h"
 
@@ -84,7 +86,7 @@ Test(gate_produce, skips_a_batch_beyond_max_message_bytes_without_storing_it, .t
     struct fixture *fixture = fixture_new(&(struct fixture_options){.ingest_bytes = 64 * KIB});
     uint32_t stream = fixture_connect(fixture);
     struct fixture_produce produce = plain(3);
-    uint8_t *large = calloc(1, 3 << 20);
+    uint8_t *large = kept(calloc(1, 3 << 20));
 
     produce.records = (struct bytes){.at = large, .count = 3 << 20};
     cr_assert_eq(error_of(fixture, stream, &produce), KAFKA_ERROR_MESSAGE_TOO_LARGE);
@@ -378,7 +380,7 @@ Test(gate_produce, proceeds_with_other_partitions_when_one_is_refused, .timeout 
     struct kafka_produce_request message;
     uint32_t stream = fixture_connect(fixture);
     struct fixture_produce produce = plain(1);
-    uint8_t *memory = malloc(1 << 20);
+    uint8_t *memory = kept(malloc(1 << 20));
     struct writer writer = writer_over(memory, 1 << 20);
 
     kafka_produce_request_defaults(&message);
@@ -425,7 +427,7 @@ Test(gate_produce, receives_large_batches_whole_and_in_place, .timeout = 60)
 {
     struct fixture *fixture = fixture_new(&(struct fixture_options){.fragment_bytes = 7001});
     uint32_t capacity = 2 << 20;
-    uint8_t *large = malloc(capacity);
+    uint8_t *large = kept(malloc(capacity));
     uint32_t stream = fixture_connect(fixture);
     struct fixture_produce produce = plain(1);
 
@@ -448,7 +450,7 @@ Test(gate_produce, gives_receive_memory_first_come_first_served, .timeout = 60)
     struct fixture *fixture = fixture_new(
         &(struct fixture_options){.ingest_bytes = MIB, .fragment_bytes = 65536});
     uint32_t capacity = MIB;
-    uint8_t *large = malloc(capacity);
+    uint8_t *large = kept(malloc(capacity));
     uint32_t bytes = fixture_batch(large, capacity, 7, 100 * 1024);
     struct fixture_produce produce = plain(1);
     struct fixture_produce small = plain(1);
@@ -486,7 +488,7 @@ Test(gate_produce, lets_nobody_overtake_who_waits_for_receive_memory, .timeout =
     struct fixture *fixture = fixture_new(
         &(struct fixture_options){.ingest_bytes = 2 * MIB, .fragment_bytes = 65536});
     uint32_t capacity = MIB;
-    uint8_t *memory = malloc(2 * capacity);
+    uint8_t *memory = kept(malloc(2 * capacity));
     struct fixture_produce large = plain(1);
     struct fixture_produce small = plain(1);
     uint32_t streams[4];

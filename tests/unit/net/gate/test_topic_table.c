@@ -3,6 +3,8 @@
  * plain array that says what must be there. */
 #include "net/gate/topic_table.h"
 
+#include "tests/unit/kept.h"
+
 #include "hw/clock/clock.h"
 
 #include <criterion/criterion.h>
@@ -20,12 +22,13 @@ static struct topic_snapshot *snapshot;
 static void
 setup(uint64_t seed)
 {
-    topic_table_init(&table,
-                     aligned_alloc(64, round_up(topic_table_footprint(TOPICS, PARTITIONS), 64)),
-                     TOPICS,
-                     PARTITIONS,
-                     seed);
-    snapshot = calloc(1, sizeof(*snapshot) + 100 * sizeof(struct partition_ref));
+    topic_table_init(
+        &table,
+        kept(aligned_alloc(64, round_up(topic_table_footprint(TOPICS, PARTITIONS), 64))),
+        TOPICS,
+        PARTITIONS,
+        seed);
+    snapshot = kept(calloc(1, sizeof(*snapshot) + 100 * sizeof(struct partition_ref)));
 }
 
 static enum rc
