@@ -1,3 +1,4 @@
+/* Goal: one way to drive a whole log tile that all its tests share. Method: see store_rig.h. */
 #include "store_rig.h"
 
 #include "engine/base/hash.h"

@@ -123,10 +123,8 @@ void rig_verify(struct rig *rig, uint32_t partition);
  * is cut to what is there. */
 void rig_accept_crash(struct rig *rig);
 /* Fails when the bytes at `at` are not batch idx of the model as it is stored. */
-void rig_compare(struct rig *rig,
-                 const struct rig_partition *model,
-                 uint32_t idx,
-                 const uint8_t *at);
+void
+rig_compare(struct rig *rig, const struct rig_partition *model, uint32_t idx, const uint8_t *at);
 struct partition *rig_partition(struct rig *rig, uint32_t partition);
 struct log *rig_log(struct rig *rig, uint32_t partition);
 /* Builds the batch of a seed as a producer sends it. */
