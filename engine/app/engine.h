@@ -2,10 +2,9 @@
  * wiring runs in production (one thread per core, real seams) and in the simulator (one thread
  * steps every core, sim seams).
  *
- *   engine_create(&config) -> engine_attach(each core: its clock and io) ->
- * engine_wire() -> engine_boot()
- *   -> cores run (core_run, or core_step by the simulator) -> engine_stop_step() until it says true
- * -> engine_destroy()
+ *   engine_create(&config) -> engine_attach(each core: its clock and io) -> engine_wire()
+ *   -> engine_recover() -> cores run (core_run, or core_step by the simulator)
+ *   -> engine_stop_step() until it says true -> engine_destroy()
  *
  *            ┌ gate 0 ┐  request/response rings   ┌ log 0 ┐
  *   core 0   │        │ ════════════════════════► │       │ ═══ disk jobs ═══► control

@@ -8,24 +8,26 @@
  * back to life.
  *
  * Decision table (labels stand at the code and in test names):
- *   R1  no checkpoint, no journal files of a tile                -> a new tile
- *   R2  no checkpoint, but journal files                         -> refuse to start (RC_CORRUPT)
- *   R3  one torn checkpoint file and no journal files            -> a new tile (its first start was
- * cut off) R4  no whole checkpoint otherwise                            -> refuse to start
- * (RC_CORRUPT) R5  the checkpoint says "clean"                              -> nothing is replayed,
- * leader epochs stay R6  a partition in several checkpoints                       -> the record
- * with the greatest next offset R7  manifest missing, older than named, or damaged; a file missing
- * or too short  -> halt the partition R8  the manifest lists segments at or above the active one ->
- * they are sealed: go on behind them R9  an entry of an unknown partition -> skip it (it was
- * dropped) R10 a batch is damaged inside an acknowledged group          -> halt the partition R11 a
- * batch below the next offset                            -> skip it (it is in the segments) R12 a
- * batch above the next offset                            -> halt the partition (something is
- * missing) R13 the journal is corrupt before its end                    -> halt every partition of
- * that tile R14 not clean                                                -> leader epochs go up by
- * one R15 a directory of no partition that is known                -> remove it
+ *   R1  no checkpoint, no journal files of a tile -> a new tile
+ *   R2  no checkpoint, but journal files -> refuse to start (RC_CORRUPT)
+ *   R3  one torn checkpoint file and no journal files -> a new tile (its first start was cut off)
+ *   R4  no whole checkpoint otherwise -> refuse to start (RC_CORRUPT)
+ *   R5  the checkpoint says "clean" -> nothing is replayed, leader epochs stay
+ *   R6  a partition in several checkpoints -> the record with the greatest next offset
+ *   R7  manifest missing, older than named, or damaged; a file missing or too short -> halt the
+ *       partition
+ *   R8  the manifest lists segments at or above the active one -> they are sealed: go on behind
+ *       them
+ *   R9  an entry of an unknown partition -> skip it (it was dropped)
+ *   R10 a batch is damaged inside an acknowledged group -> halt the partition
+ *   R11 a batch below the next offset -> skip it (it is in the segments)
+ *   R12 a batch above the next offset -> halt the partition (something is missing)
+ *   R13 the journal is corrupt before its end -> halt every partition of that tile
+ *   R14 not clean -> leader epochs go up by one
+ *   R15 a directory of no partition that is known -> remove it
  *   R16 the active segment's file is gone and the manifest is newer than the checkpoint: it was
  *       sealed and deleted by retention since -> go on behind it; if the journal then does not
- * raise the start offset above it, halt
+ *       raise the start offset above it, halt
  *
  * Runs on: start. Allocates: its own memory, given back. Blocks: yes. */
 #ifndef EAGRE_LOG_RECOVER_RECOVER_H

@@ -1,9 +1,8 @@
 /* Retention: whole sealed segments go when they are too old, too much, or below a raised start
  * offset.
  *
- *   NONE -> JOURNAL (START_OFFSET durable) -> CLOSE (no reader, file closed, off the list) ->
- * MANIFEST (without it)
- *        -> UNLINK -> NONE
+ *   NONE -> JOURNAL (START_OFFSET durable) -> CLOSE (no reader, file closed, off the list)
+ *        -> MANIFEST (without it) -> UNLINK -> NONE
  *
  * That order leaves nothing that a start would have to guess: what the manifest does not list and
  * no one serves may go. Only sealed segments are deleted, oldest first, one at a time per
