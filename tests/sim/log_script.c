@@ -123,8 +123,8 @@ log_script_begin(struct log_script *script)
     return open_next(script);
 }
 
-static bool
-append(struct log_script *script, uint32_t value_bytes)
+bool
+log_script_append(struct log_script *script, uint32_t value_bytes)
 {
     struct log_model *model = script_model(script);
     struct log_rig *rig = script->rig;
@@ -228,7 +228,7 @@ static bool
 append_many(struct log_script *script, uint32_t count, uint32_t bytes)
 {
     for (uint32_t i = 0; i < count && !script->broken; i++) {
-        if (!append(script, bytes))
+        if (!log_script_append(script, bytes))
             return false;
     }
     return true;
@@ -240,9 +240,9 @@ log_script_do(struct log_script *script, enum script_op op)
     uint64_t file_bytes = script->rig->options.journal_file_bytes;
     switch (op) {
     case SCRIPT_SMALL:
-        return append(script, 50);
+        return log_script_append(script, 50);
     case SCRIPT_BIG:
-        return append(script, (uint32_t)min_u64(BIG_BYTES, file_bytes / 2));
+        return log_script_append(script, (uint32_t)min_u64(BIG_BYTES, file_bytes / 2));
     case SCRIPT_ROLL:
         return append_many(script, 3, (uint32_t)min_u64(ROLL_BYTES, file_bytes / 2));
     case SCRIPT_TRIM:

@@ -39,6 +39,8 @@ void log_script_name(const struct log_script *script, char *text, size_t capacit
 bool log_script_begin(struct log_script *script);
 /* Runs the operations. With faults allowed (rig options) it goes on as far as the log lets it. */
 bool log_script_run(struct log_script *script);
+/* One batch with a value of that size, on the present partition. */
+bool log_script_append(struct log_script *script, uint32_t value_bytes);
 bool log_script_do(struct log_script *script, enum script_op op);
 
 /* Sizes that make everything happen within few operations. */

@@ -20,6 +20,7 @@
 
 #define CASES_PER_FAMILY 100000u
 #define FILES_MAX 128u
+#define LONG_BYTES (200u * 1024) /* longer than the chunks in which a cold read takes it */
 #define SIM_FAULT_PAGE 4096u
 #define FLIPS_PER_FILE 96u
 
@@ -57,12 +58,16 @@ static const enum script_op busy_ops[] = {SCRIPT_SMALL,
                                           SCRIPT_SMALL};
 _Static_assert(ARRAY_COUNT(busy_ops) <= SCRIPT_OPS_MAX, "fits a script");
 
+static enum verdict try_damage(struct run *run, const struct family *family, uint32_t idx);
+
 /* ---- parts of a case ---- */
 
 static void
-run_init(struct run *run, uint64_t seed, bool verbose)
+run_init(struct run *run, uint64_t seed, const struct family *family, bool verbose)
 {
     struct rig_options options = log_script_options();
+    if (family->try_case == try_damage)
+        options.journal_file_bytes = 512 * KIB; /* room for a long batch */
     *run = (struct run){0};
     sim_world_init(&run->world, &(struct sim_world_options){.seed = seed, .verbose = verbose});
     disk_sim_set_faults(run->world.disk,
@@ -421,7 +426,8 @@ prepare_damage(struct run *run, uint64_t *ret_mark)
     memcpy(run->script.ops, ops, sizeof(ops));
     run->script.op_count = ARRAY_COUNT(ops);
     run->script.settle = true;
-    if (!log_script_begin(&run->script) || !log_script_run(&run->script))
+    if (!log_script_begin(&run->script) || !log_script_run(&run->script) ||
+        !log_script_append(&run->script, LONG_BYTES) || !rig_settle(&run->rig))
         return false;
     *ret_mark = rig_mark(&run->rig);
     for (uint32_t i = 0; i < 4; i++) {
@@ -675,7 +681,7 @@ try_one(uint64_t number, const struct sim_options *options)
     /* An operation is struck in two worlds; all cases of a family share these two, so that their
      * runs are alike. */
     bool by_operation = family->effect != DISK_SIM_EFFECT_ERROR || family->classes > 1;
-    run_init(&run, number / CASES_PER_FAMILY * 2 + idx % 2, options->verbose);
+    run_init(&run, number / CASES_PER_FAMILY * 2 + idx % 2, family, options->verbose);
     enum verdict verdict = family->try_case(&run, family, by_operation ? idx / 2 : idx);
     if (run.model.why[0] != '\0')
         verdict = VERDICT_BAD;
