@@ -40,6 +40,18 @@ serve_fail(enum serve_exit code, const char *what, const struct diag_trail *trai
     return (int)code;
 }
 
+/* The trail knows the cause better than the code's one sentence, which is for callers without a
+ * trail. */
+static int
+serve_fail_rc(enum rc rc, const struct diag_trail *trail)
+{
+    struct diag_trail none = {0};
+
+    if (trail->text[0] == '\0')
+        return serve_fail(SERVE_FAILED, rc_text(rc), &none);
+    return serve_fail(SERVE_FAILED, "not started", trail);
+}
+
 /* One descriptor a connection and a segment: take what the system allows. */
 static void
 serve_raise_descriptors(void)
@@ -188,7 +200,7 @@ serve_run(struct serve *serve, const sigset_t *signals)
             ;
         banner_stopping();
     } else if (rc != RC_CLOSED) {
-        code = serve_fail(SERVE_FAILED, rc_text(rc), &trail);
+        code = serve_fail_rc(rc, &trail);
     }
     if (!serve_drain(serve)) {
         fprintf(stderr,
@@ -241,7 +253,7 @@ serve_main(int argc, char **argv)
         banner_built(serve.engine, &serve.recovered);
         code = serve_run(&serve, &signals);
     } else {
-        code = serve_fail(SERVE_FAILED, rc_text(rc), &trail);
+        code = serve_fail_rc(rc, &trail);
     }
     engine_destroy(serve.engine);
     disk_fini(serve.disk);

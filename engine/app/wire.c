@@ -187,6 +187,7 @@ engine_gate_limits(const struct engine *engine, struct gate_limits *limits, uint
     limits->topics_max = (uint32_t)settings->topics_max;
     limits->partitions_max = (uint32_t)settings->partitions_max;
     limits->idle_ns = (uint64_t)settings->connection_idle_ms * NS_PER_MS;
+    limits->fetch_wait_ns = (uint64_t)settings->fetch_wait_ms_max * NS_PER_MS;
     limits->progress_ns = (uint64_t)settings->connection_progress_ms * NS_PER_MS;
     if (settings->memory_ingest_bytes != 0)
         limits->ingest_bytes = round_up(settings->memory_ingest_bytes, 4096);

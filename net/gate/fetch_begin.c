@@ -134,7 +134,8 @@ static void
 begin_fill(struct gate *gate, struct gate_fetch *fetch, const struct kafka_fetch_request *request)
 {
     uint32_t max_bytes = request->max_bytes < 0 ? 0 : (uint32_t)request->max_bytes;
-    uint64_t wait_ns = request->max_wait_ms <= 0 ? 0 : (uint64_t)request->max_wait_ms * NS_PER_MS;
+    uint64_t asked_ns = request->max_wait_ms <= 0 ? 0 : (uint64_t)request->max_wait_ms * NS_PER_MS;
+    uint64_t wait_ns = min_u64(asked_ns, gate->config.limits.fetch_wait_ns);
     uint64_t min_bytes = request->min_bytes < 0 ? 0 : (uint64_t)request->min_bytes;
 
     fetch->state = FETCH_PROBING;

@@ -43,6 +43,7 @@ gate_limits_default(struct gate_limits *limits, uint64_t budget_bytes)
         .ingest_bytes = pool_bytes,
         .response_bytes = pool_bytes,
         .idle_ns = 600 * NS_PER_S,
+        .fetch_wait_ns = 30 * NS_PER_S,
         .progress_ns = 30 * NS_PER_S,
         .stop_ns = 5 * NS_PER_S,
     };

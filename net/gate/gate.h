@@ -52,6 +52,7 @@ struct gate_limits {
     uint64_t response_bytes; /* [gate.response_bytes] fetched data and large replies; multiple of 4
                                 KiB */
     uint64_t idle_ns;        /* [connection.idle_ms] nothing asked and nothing owed */
+    uint64_t fetch_wait_ns;  /* [fetch.wait_ms_max] longest that a Fetch may be parked */
     uint64_t progress_ns; /* [connection.progress_ms] a started request or a reply must move on */
     uint64_t stop_ns;     /* [gate.stop_ms] how long gate_stop() lets requests finish */
 };

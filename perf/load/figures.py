@@ -155,7 +155,7 @@ def slow_reader(seconds):
     """Producer at half of its own rate, without and with one reader that starts at offset 0 of a log larger than the cache."""
     server = Server(small_journal=False).start()
     try:
-        create(server, "busy", 4)
+        create(server, "busy", 4, **{"retention.ms": "-1"})  # the generator stamps records with 2023
         full = load(server, "busy", "--partitions", 4, "--connections", 4, "--in-flight", 8, "--batch", 1000, seconds=seconds)
         rate = full["requests_per_s"] / 2
         words = ("--partitions", 4, "--connections", 4, "--batch", 1000, "--rate", int(rate))
