@@ -42,11 +42,14 @@ slab_ring_at(const struct slab_ring *ring, uint64_t position)
     return ring->base + (position & ring->mask);
 }
 
-/* Bytes between head and the region's end: what one unbroken batch may use. [1, bytes] */
+/* Bytes between head and the region's end: what one unbroken batch of the open group may use. 0 when
+ * the open group ends exactly there: it cannot go on at the region's start. [0, bytes] */
 static ALWAYS_INLINE uint64_t
 slab_ring_unbroken(const struct slab_ring *ring)
 {
-    return ring->bytes - (ring->head & ring->mask);
+    uint64_t at = ring->head & ring->mask;
+
+    return at == 0 && ring->head != ring->group_begin ? 0 : ring->bytes - at;
 }
 
 static ALWAYS_INLINE uint64_t

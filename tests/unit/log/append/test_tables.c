@@ -92,6 +92,20 @@ Test(slab_ring, groups_are_unbroken_and_aligned, .timeout = 10)
     free(memory);
 }
 
+Test(slab_ring, a_group_that_ends_at_the_end_of_the_region_goes_no_further, .timeout = 10)
+{
+    struct slab_ring ring;
+    uint8_t *memory = aligned_alloc(4096, 65536);
+
+    slab_ring_init(&ring, memory, 65536);
+    cr_assert_eq(slab_ring_unbroken(&ring), 65536);
+    (void)slab_ring_take(&ring, 65536);
+    cr_assert_eq(slab_ring_unbroken(&ring), 0, "the device takes one unbroken range");
+    slab_ring_close_group(&ring);
+    cr_assert_eq(slab_ring_unbroken(&ring), 65536);
+    free(memory);
+}
+
 Test(slab_ring, names_each_piece_of_memory_once, .timeout = 10)
 {
     struct slab_ring ring;
