@@ -42,8 +42,8 @@ slab_ring_at(const struct slab_ring *ring, uint64_t position)
     return ring->base + (position & ring->mask);
 }
 
-/* Bytes between head and the region's end: what one unbroken batch of the open group may use. 0 when
- * the open group ends exactly there: it cannot go on at the region's start. [0, bytes] */
+/* Bytes between head and the region's end: what one unbroken batch of the open group may use. 0
+ * when the open group ends exactly there: it cannot go on at the region's start. [0, bytes] */
 static ALWAYS_INLINE uint64_t
 slab_ring_unbroken(const struct slab_ring *ring)
 {
