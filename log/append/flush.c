@@ -38,8 +38,9 @@ flush_is_wanted(const struct log *log, const struct partition *partition)
 static bool
 flush_is_allowed(const struct partition *partition)
 {
-    return partition->state == PARTITION_OPEN ||
-           (partition->state == PARTITION_DROPPING && partition->drop_step == DROP_JOURNAL);
+    return !partition->has_failed &&
+           (partition->state == PARTITION_OPEN ||
+            (partition->state == PARTITION_DROPPING && partition->drop_step == DROP_JOURNAL));
 }
 
 static void
@@ -213,7 +214,7 @@ flush_span(struct log *log)
         if (entry->slot != TAIL_NO_SLOT) {
             const struct partition *partition = &log->partitions[entry->slot];
             /* What a fenced partition has not flushed stays in the journal; reclaim knows. */
-            if (entry->base_offset >= partition->flushed_offset &&
+            if (entry->base_offset >= partition->flushed_offset && !partition->has_failed &&
                 (partition->state == PARTITION_OPEN || partition->state == PARTITION_DROPPING))
                 break;
         }

@@ -21,7 +21,7 @@ group_submit(struct log *log, bool forced)
     uint32_t in_flight = journal_in_flight(journal);
     uint32_t payload_bytes = journal_open_payload_bytes(journal);
 
-    if (journal_open_entry_count(journal) == 0)
+    if (journal_open_entry_count(journal) == 0 || log->is_failed)
         return false;
     if (in_flight >= JOURNAL_IN_FLIGHT_MAX || log->groups_count == LOG_GROUPS_MAX)
         return false;

@@ -153,6 +153,7 @@ partition_mark(struct log *log, struct partition *partition)
 void
 partition_fence(struct log *log, struct partition *partition, enum rc rc, const char *what)
 {
+    partition->has_failed = true;
     if (partition->state != PARTITION_OPEN && partition->state != PARTITION_OPENING)
         return;
     diag_error(what,

@@ -107,7 +107,10 @@ reclaim_is_blocked(const struct log *log)
 {
     for (uint32_t slot = 0; slot < log->partition_high; slot++) {
         const struct partition *partition = &log->partitions[slot];
-        if (partition->incarnation != 0 && partition->state == PARTITION_FENCED &&
+        bool is_gone = partition->state == PARTITION_DROPPING &&
+                       partition->drop_step != DROP_JOURNAL; /* its drop is durable */
+        if (partition->incarnation != 0 && !is_gone &&
+            (partition->state == PARTITION_FENCED || partition->has_failed) &&
             partition->synced.next_offset < partition->durable_offset)
             return true;
     }
@@ -215,7 +218,7 @@ reclaim_file_is_open(const struct log *log, const struct partition *partition)
 static bool
 reclaim_is_captured(const struct partition *partition)
 {
-    return partition->incarnation != 0 && partition->is_dirty &&
+    return partition->incarnation != 0 && partition->is_dirty && !partition->has_failed &&
            partition->state != PARTITION_FENCED;
 }
 
@@ -236,7 +239,8 @@ reclaim_capture(struct log *log)
         dirty++;
         all_open = all_open && reclaim_file_is_open(log, partition);
     }
-    bool each = dirty <= LOG_SYNC_EACH_MAX && all_open;
+    bool each = dirty <= LOG_SYNC_EACH_MAX && all_open &&
+                log->config.io->under_way + LOG_SYNC_EACH_MAX <= IO_REQUESTS_MAX;
     if (!each) {
         job = jobs_take(log, JOB_SYNC_ALL, LOG_NONE, 0);
         if (job == NULL)

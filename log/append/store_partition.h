@@ -90,6 +90,7 @@ struct partition {
     bool is_manifest_busy;
     bool is_seal_sent; /* the job of the present step of sealing is under way */
     bool is_captured;  /* its sync is under way */
+    bool has_failed;   /* a write or sync failed: never flushed again, whatever the state */
     bool is_named;     /* a log_open() since the start named it; see log_next_unnamed() */
     bool is_retaining; /* log/retain: a deletion is under way */
     bool is_retain_sent;

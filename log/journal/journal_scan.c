@@ -74,12 +74,15 @@ scan_table(struct journal_scan *scan,
     if (table == NULL)
         return NULL;
     enum rc rc = journal_table_check(table, header.header_bytes, &header);
-    if (rc == RC_NEWER_FORMAT)
-        scan->rc = rc;
-    if (rc != RC_OK || header.tile_idx != scan->config.tile_idx)
-        return NULL;
-    if ((uint64_t)header.block * FORMAT_BLOCK_BYTES != position ||
+    if (header.tile_idx != scan->config.tile_idx ||
+        (uint64_t)header.block * FORMAT_BLOCK_BYTES != position ||
         header.file_sequence % JOURNAL_FILE_COUNT != file_idx)
+        return NULL;
+    /* Only a table of this very journal may say "newer": its epoch has 40 bits that no client
+     * knows, so a record that looks like a table cannot keep the node from starting. */
+    if (rc == RC_NEWER_FORMAT && header.epoch == scan->config.epoch)
+        scan->rc = rc;
+    if (rc != RC_OK)
         return NULL;
     *ret_header = header;
     return table;

@@ -376,6 +376,10 @@ recover_commit(struct recover *recover)
     const struct recover_plan *plan = recover->plan;
     enum rc rc = RC_OK;
 
+    if (recover->has_corrupt)
+        rc = recover__refuse_unknown(recover); /* R17, before anything is written */
+    if (rc != RC_OK)
+        return rc;
     for (uint32_t i = 0; i < plan->log_count; i++)
         recover->tiles[i].epoch = journal_epoch_next(recover->tiles[i].epoch,
                                                      clock_random(plan->logs[i]->config.clock));
@@ -418,7 +422,9 @@ recover_all(struct recover *recover)
     if (rc == RC_OK)
         rc = recover_attach_all(recover);
     for (uint32_t i = 0; rc == RC_OK && i < RECOVER_TILES_MAX; i++)
-        if (recover->tiles[i].has_checkpoint && !recover->tiles[i].is_clean)
+        /* A clean one too: nothing follows it, unless a later checkpoint was lost, which the
+         * journal tells. */
+        if (recover->tiles[i].has_checkpoint)
             rc = recover__replay(recover, i);
     for (uint32_t i = 0; rc == RC_OK && i < plan->log_count; i++) {
         slab_ring_close_group(&plan->logs[i]->ring);

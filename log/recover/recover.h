@@ -12,7 +12,8 @@
  *   R2  no checkpoint, but journal files -> refuse to start (RC_CORRUPT)
  *   R3  one torn checkpoint file and no journal files -> a new tile (its first start was cut off)
  *   R4  no whole checkpoint otherwise -> refuse to start (RC_CORRUPT)
- *   R5  the checkpoint says "clean" -> nothing is replayed, leader epochs stay
+ *   R5  the checkpoint says "clean" -> leader epochs stay; the journal holds nothing behind it, and
+ *       is read all the same: it tells of a newer checkpoint that was lost (R13)
  *   R6  a partition in several checkpoints -> the record with the greatest next offset
  *   R7  manifest missing, older than named, or damaged; a file missing or too short -> halt the
  *       partition
@@ -28,6 +29,8 @@
  *   R16 the active segment's file is gone and the manifest is newer than the checkpoint: it was
  *       sealed and deleted by retention since -> go on behind it; if the journal then does not
  *       raise the start offset above it, halt
+ *   R17 the journal is corrupt (R13) and a directory of no known partition is there -> refuse to
+ *       start: only the journal may have named it
  *
  * Runs on: start. Allocates: its own memory, given back. Blocks: yes. */
 #ifndef EAGRE_LOG_RECOVER_RECOVER_H

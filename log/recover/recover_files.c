@@ -294,6 +294,36 @@ recover__attach(struct recover *recover, struct log *log, struct partition *part
     return rc;
 }
 
+/* A partition that was made after the last checkpoint is named by the journal alone. When that is
+ * corrupt, a directory of no known partition may hold acknowledged records: the start is refused
+ * rather than the directory removed. */
+enum rc
+recover__refuse_unknown(struct recover *recover)
+{
+    size_t count;
+    enum rc rc = disk_list(
+        recover->disk, FORMAT_PARTITIONS_PATH, recover->entries, recover->entry_capacity, &count);
+
+    if (rc != RC_OK)
+        return rc == RC_NOT_FOUND ? RC_OK : rc;
+    count = min_u64(count, recover->entry_capacity);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t incarnation;
+        struct log *log;
+        if (!format_parse_partition(recover->entries[i].name, &incarnation) ||
+            recover__find(recover, incarnation, &log) != NULL)
+            continue;
+        diag_trail_add(recover->trail,
+                       "the journal is corrupt and %s/%s may hold records that only it named: keep "
+                       "a copy of that "
+                       "directory elsewhere, move it away, and start again",
+                       FORMAT_PARTITIONS_PATH,
+                       recover->entries[i].name);
+        return RC_CORRUPT;
+    }
+    return RC_OK;
+}
+
 enum rc
 recover__remove_unknown(struct recover *recover)
 {

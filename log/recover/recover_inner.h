@@ -35,6 +35,8 @@ struct recover {
     uint32_t entry_capacity;
     bool has_moved; /* a partition has another owner than before */
     bool has_written;
+    bool has_corrupt; /* a journal ended in corruption (R13): partitions may exist that no one names
+                       */
     bool active_is_new; /* of the partition being attached: not the one that its checkpoint names */
 };
 
@@ -49,6 +51,7 @@ void recover__halt(struct recover *recover,
 /* recover_files.c: manifest, directory listing and active segment of every recovered partition. */
 enum rc recover__attach(struct recover *recover, struct log *log, struct partition *partition);
 /* Removes directories of no partition (R15). */
+enum rc recover__refuse_unknown(struct recover *recover);
 enum rc recover__remove_unknown(struct recover *recover);
 /* recover_replay.c */
 enum rc recover__replay(struct recover *recover, uint32_t tile_idx);

@@ -67,7 +67,7 @@ recover__flush(struct recover *recover, struct log *log)
 {
     for (uint32_t slot = 0; slot < log->partition_high; slot++) {
         struct partition *partition = &log->partitions[slot];
-        if (partition->incarnation == 0)
+        if (partition->incarnation == 0 || partition->state == PARTITION_HALTED)
             continue;
         enum rc rc = recover_flush_partition(recover, log, partition);
         if (rc != RC_OK)
@@ -98,6 +98,24 @@ recover_make_room(struct recover *recover, struct log *log, uint32_t bytes)
         if (rc != RC_OK)
             return rc;
     }
+}
+
+/* Halts a partition in the middle of the replay. What was replayed of it before is good and goes
+ * into its segment first: once it is halted its entries in the ring may be evicted. */
+static enum rc
+recover_halt_flushed(struct recover *recover,
+                     struct log *log,
+                     struct partition *partition,
+                     const char *why,
+                     uint64_t position)
+{
+    enum rc rc = RC_OK;
+
+    if (partition->state != PARTITION_HALTED)
+        rc = recover_flush_partition(recover, log, partition);
+    if (rc == RC_OK)
+        recover__halt(recover, partition, why, position);
+    return rc;
 }
 
 /* ---- entries ---- */
@@ -134,12 +152,18 @@ recover_data(struct recover *recover,
         recover_replay_producer(log, entry);
         return RC_OK; /* R11 */
     }
-    if (!is_intact || entry->base_offset > partition->next_offset) {
-        recover__halt(recover,
-                      partition,
-                      is_intact ? "journal: batches are missing" : "journal: batch is damaged",
-                      group->position + entry->payload_position); /* R12, R10 */
-        return RC_OK;
+    if (!is_intact || entry->base_offset > partition->next_offset)
+        return recover_halt_flushed(recover,
+                                    log,
+                                    partition,
+                                    is_intact ? "journal: batches are missing"
+                                              : "journal: batch is damaged",
+                                    group->position + entry->payload_position); /* R12, R10 */
+    if (entry->length > log->ring.bytes / 2) {
+        diag_trail_add(recover->trail,
+                       "a stored batch of %u bytes needs a larger slab ring (setting: memory)",
+                       entry->length);
+        return RC_LIMIT;
     }
     enum rc rc = recover_make_room(recover, log, entry->length);
     if (rc != RC_OK)
@@ -244,7 +268,8 @@ recover_entry(struct recover *recover,
         /* A single node never truncates what it acknowledged; who did is not us. */
         partition = recover__find(recover, entry->incarnation, &log);
         if (partition != NULL && entry->base_offset < partition->next_offset)
-            recover__halt(recover, partition, "journal: truncation", entry->base_offset);
+            return recover_halt_flushed(
+                recover, log, partition, "journal: truncation", entry->base_offset);
         return RC_OK;
     case JOURNAL_HIGH_WATERMARK:
     case JOURNAL_KIND_COUNT:
@@ -254,17 +279,21 @@ recover_entry(struct recover *recover,
 }
 
 /* R13: anything of this tile may be missing. */
-static void
+static enum rc
 recover_halt_tile(struct recover *recover, uint32_t tile_idx, uint64_t position)
 {
+    enum rc rc = RC_OK;
+
     for (uint32_t i = 0; i < recover->plan->log_count; i++) {
         struct log *log = recover->plan->logs[i];
-        for (uint32_t slot = 0; slot < log->partition_high; slot++)
-            if (log->partitions[slot].incarnation != 0 &&
-                log->partitions[slot].source_tile == tile_idx)
-                recover__halt(
-                    recover, &log->partitions[slot], "journal is corrupt before its end", position);
+        for (uint32_t slot = 0; rc == RC_OK && slot < log->partition_high; slot++) {
+            struct partition *partition = &log->partitions[slot];
+            if (partition->incarnation != 0 && partition->source_tile == tile_idx)
+                rc = recover_halt_flushed(
+                    recover, log, partition, "journal is corrupt before its end", position);
+        }
     }
+    return rc;
 }
 
 enum rc
@@ -296,8 +325,10 @@ recover__replay(struct recover *recover, uint32_t tile_idx)
     }
     if (rc == RC_OK && result == JOURNAL_SCAN_ERROR)
         rc = scan.rc;
-    if (rc == RC_OK && result == JOURNAL_SCAN_CORRUPT)
-        recover_halt_tile(recover, tile_idx, scan.where_position);
+    if (rc == RC_OK && result == JOURNAL_SCAN_CORRUPT) {
+        recover->has_corrupt = true;
+        rc = recover_halt_tile(recover, tile_idx, scan.where_position);
+    }
     /* Whatever the evidence, a new epoch counts on above every number that was seen. */
     tile->next_group = max_u64(journal_scan_next_number(&scan), scan.evidence_number + 1);
     journal_scan_end(&scan);

@@ -96,6 +96,9 @@ retain_look(struct log *log, struct partition *partition)
 {
     const struct segment *oldest = retain_candidate(log, partition);
 
+    /* A clean checkpoint may hold this partition already: nothing is deleted behind its back. */
+    if (log->is_stopping)
+        return false;
     if (oldest == NULL || partition->is_retaining || log->retains_count == LOG_RETAINS_MAX)
         return false;
     if (oldest->next_offset <= partition->start_durable) {
