@@ -2,6 +2,8 @@
 
 #include "engine/base/check.h"
 
+#include <stdio.h>
+
 /* ---- small views ---- */
 
 uint32_t
@@ -164,6 +166,22 @@ engine_take_job_rings(struct engine *engine,
 }
 
 static enum rc
+engine_take_named_link(struct engine *engine,
+                       uint32_t requester,
+                       uint32_t log_idx,
+                       struct engine_link *link,
+                       struct diag_trail *trail)
+{
+    char name[2 * MEM_NAME_MAX]; /* cut by the arena if need be */
+
+    if (requester == REQUESTER_CONTROL)
+        snprintf(name, sizeof(name), "rings control to log%u", log_idx);
+    else
+        snprintf(name, sizeof(name), "rings gate%u to log%u", requester - 1, log_idx);
+    return engine_take_link(engine, name, link, trail);
+}
+
+static enum rc
 engine_take_rings(struct engine *engine, struct diag_trail *trail)
 {
     enum rc rc = RC_OK;
@@ -171,7 +189,7 @@ engine_take_rings(struct engine *engine, struct diag_trail *trail)
     for (uint32_t l = 0; rc == RC_OK && l < engine->layout.log_count; l++) {
         rc = engine_take_job_rings(engine, &engine->jobs[l], trail);
         for (uint32_t r = 0; rc == RC_OK && r <= engine->layout.gate_count; r++)
-            rc = engine_take_link(engine, "rings to log tiles", &engine->log_links[l][r], trail);
+            rc = engine_take_named_link(engine, r, l, &engine->log_links[l][r], trail);
     }
     for (uint32_t g = 0; rc == RC_OK && g < engine->layout.gate_count; g++)
         rc = engine_take_link(engine, "rings to control", &engine->control_links[g + 1], trail);

@@ -54,9 +54,11 @@ engine_take_tile_metrics(struct engine *engine,
                          struct metrics_tile **ret_metrics,
                          struct diag_trail *trail)
 {
+    char name[MEM_NAME_MAX];
     void *memory;
 
-    enum rc rc = mem_arena_take(&engine->arena, "metrics", sizeof(**ret_metrics), &memory, trail);
+    snprintf(name, sizeof(name), "metrics of %s", tile);
+    enum rc rc = mem_arena_take(&engine->arena, name, sizeof(**ret_metrics), &memory, trail);
     if (rc != RC_OK)
         return rc;
     *ret_metrics = memory;

@@ -15,6 +15,7 @@ cli_fail_kafka(const struct cli_args *args,
     case RD_KAFKA_RESP_ERR__TRANSPORT:
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
     case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
     case RD_KAFKA_RESP_ERR__RESOLVE:
         return cli_fail(args,
                         CLI_UNREACHABLE,

@@ -83,14 +83,17 @@ judge_memory(const struct probe_facts *facts, struct probe_report *report)
     uint64_t available = facts->memory_available_bytes;
     uint64_t budget = facts->memory_budget_bytes;
     bool short_of = budget > available && available > 0;
+    char budget_text[48] = "";
+
+    if (budget > 0) /* not known to `eagre doctor` */
+        snprintf(budget_text, sizeof(budget_text), ", budget %" PRIu64 " MiB", budget / MIB);
     struct probe_row *row = row_add(report,
                                     "memory",
                                     short_of ? PROBE_WARN : PROBE_OK,
-                                    "%" PRIu64 " of %" PRIu64 " MiB available, budget %" PRIu64
-                                    " MiB",
+                                    "%" PRIu64 " of %" PRIu64 " MiB available%s",
                                     available / MIB,
                                     facts->memory_total_bytes / MIB,
-                                    budget / MIB);
+                                    budget_text);
 
     if (short_of)
         row_advise(row,

@@ -189,7 +189,7 @@ Test(core, holds_nothing_back_while_a_ring_holds_work)
     cr_assert_eq(fake.lazy_reaps, 0u);
 }
 
-Test(waker, wakes_only_a_core_that_sleeps)
+Test(waker, wakes_only_a_core_that_sleeps, .timeout = 10)
 {
     struct waker waker = {.io = &fake.io};
 
