@@ -114,3 +114,40 @@ Test(retain, the_oldest_go_when_they_are_too_old, .timeout = 30)
     rig_verify(&rig, 0);
     rig_fini(&rig);
 }
+
+Test(retain, rests_while_the_tile_stops, .timeout = 60)
+{
+    static struct rig rig;
+    const struct rig_append append = {.partition = 0, .bytes = 8000, .records = 1};
+
+    start(&rig,
+          11,
+          &(struct log_partition_config){
+              .segment_bytes = 100 * KIB, .retention_bytes = -1, .retention_ms = -1});
+    struct log *log = rig.tiles[0].log;
+    struct partition *partition = rig_partition(&rig, 0);
+    cr_assert_gt(partition->segments.count, 10);
+    partition->config.retention_bytes = 1;
+    log->retain_next_ns = 0;
+    for (uint32_t i = 0; i < 40 && !partition->is_retaining; i++)
+        (void)rig_step(&rig);
+    cr_assert(partition->is_retaining);
+    cr_assert_eq(rig_append(&rig, &append), LOG_APPEND_TAKEN);
+
+    log_stop(log);
+    for (uint32_t i = 0; i < 5000 && log->reclaim.step != RECLAIM_STOPPED; i++)
+        (void)rig_step(&rig);
+    cr_assert_eq(log->reclaim.step, RECLAIM_STOPPED);
+    /* Other tiles may still stop: nothing is deleted behind the clean checkpoint. */
+    uint64_t start_offset = partition->start_offset;
+    uint32_t count = partition->segments.count;
+    for (uint32_t i = 0; i < 200; i++)
+        (void)rig_step(&rig);
+    cr_assert_eq(partition->start_offset, start_offset);
+    cr_assert_eq(partition->segments.count, count);
+    rig_kill(&rig);
+    cr_assert_eq(rig_open(&rig), RC_OK, "%s", rig.trail.text);
+    cr_assert_eq(rig.report.tiles_clean, 1);
+    cr_assert_eq(rig.report.partitions_halted, 0);
+    rig_fini(&rig);
+}
