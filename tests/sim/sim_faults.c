@@ -280,6 +280,39 @@ try_stuck(struct run *run, const struct family *family, uint32_t idx)
     return verdict == VERDICT_GOOD && beyond ? VERDICT_BEYOND : verdict;
 }
 
+/* Two groups are under way when the power fails: where the first is lost and the second kept,
+ * recovery gives up both, and the second must stay given up when the next life writes groups of the
+ * same sizes in front of it. */
+static enum verdict
+try_revival(struct run *run, const struct family *family, uint32_t idx)
+{
+    (void)family;
+    uint32_t bytes = (uint32_t)run->rig.options.journal_file_bytes / 5;
+    run->rig.options.faults = false;
+    run->script.idempotent = false;
+    for (uint32_t i = 0; i <= idx; i++)
+        (void)sim_rng_next(&run->world.crash); /* every case its own fates */
+    if (!start_well(run) || !log_script_begin(&run->script))
+        return VERDICT_BAD;
+    rig_kill(&run->rig);
+    /* A life whose first groups are batches: each append sends off the one before. */
+    if (!start_well(run) || rig_open(&run->rig, 0) != RC_OK || !rig_settle(&run->rig))
+        return VERDICT_BAD;
+    for (uint32_t i = 0; i < 3; i++) {
+        if (!log_script_append(&run->script, bytes))
+            return VERDICT_BAD;
+    }
+    rig_power_cut(&run->rig);
+    /* The next one begins at the same place with the same number when the first group is lost. */
+    if (!start_well(run) || !rig_judge(&run->rig, 0, true) || rig_open(&run->rig, 0) != RC_OK ||
+        !rig_settle(&run->rig))
+        return VERDICT_BAD;
+    if (!log_script_append(&run->script, bytes) || !rig_settle(&run->rig))
+        return VERDICT_BAD;
+    rig_power_cut(&run->rig);
+    return after(run);
+}
+
 /* ---- no space, no descriptors ---- */
 
 /* The disk has room for idx pages more than an empty log takes. When space returns the log goes on
@@ -651,6 +684,7 @@ static const struct family families[] = {
      DISK_SIM_EFFECT_STUCK,
      0,
      NULL},
+    {"group of a former life", try_revival, 200, 0, 0, 0, NULL},
     {"full disk", try_fill, 64, 0, 0, 0, NULL},
     {"full disk in recovery", try_fill_recovery, 64, 0, 0, 0, NULL},
     {"descriptor table full", try_descriptors, 40, 0, 0, 0, NULL},
