@@ -150,6 +150,21 @@ partition_mark(struct log *log, struct partition *partition)
     log->mark_last = slot;
 }
 
+/* A sign for the next start, once per process. It needs to outlive only this process: after a power
+ * cut the kernel has no wrong belief left about what is durable. */
+static void
+partition_leave_sign(struct log *log)
+{
+    struct log_job *job = log->has_left_sign ? NULL : jobs_take(log, JOB_FORGET, LOG_NONE, 0);
+
+    if (job == NULL)
+        return;
+    log->has_left_sign = true;
+    job->job.kind = DISK_JOB_MAKE_DIRECTORY;
+    memcpy(job->job.path, LOG_FENCED_PATH, sizeof(LOG_FENCED_PATH));
+    jobs_send(log, job);
+}
+
 void
 partition_fence(struct log *log, struct partition *partition, enum rc rc, const char *what)
 {
@@ -169,6 +184,7 @@ partition_fence(struct log *log, struct partition *partition, enum rc rc, const 
     }
     partition_move(log, partition, PARTITION_FENCED);
     partition_mark(log, partition);
+    partition_leave_sign(log);
 }
 
 void

@@ -35,7 +35,8 @@ struct log {
     bool is_failed; /* the journal failed: all is fenced */
     bool is_stopping;
     bool is_serving;
-    bool is_held; /* the last append was held back; see log_count_pressure() */
+    bool has_left_sign; /* LOG_FENCED_PATH is there or on its way */
+    bool is_held;       /* the last append was held back; see log_count_pressure() */
 
     struct log_ack *acks; /* ring [LOG_ACKS_MAX]: [acks_taken, acks_released) may go out, the rest
                              waits for its group */

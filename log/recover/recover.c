@@ -4,6 +4,8 @@
 #include "log/checkpoint/checkpoint.h"
 #include "log/journal/journal_scan.h"
 
+#include <string.h>
+
 #define RECOVER_ENTRIES_MAX 16384u
 
 struct partition *
@@ -71,6 +73,8 @@ recover_find_tiles(struct recover *recover)
         uint32_t tile_idx;
         uint32_t other;
         const char *name = recover->entries[i].name;
+        if (strcmp(name, LOG_FENCED_PATH) == 0)
+            recover->was_fenced = true;
         bool journal = format_parse_journal(name, &tile_idx, &other);
         if (!journal && !format_parse_checkpoint(name, &tile_idx, &other))
             continue;
@@ -397,6 +401,11 @@ recover_commit(struct recover *recover)
         diag_trail_add(recover->trail, "checkpoint of the new start");
     if (rc == RC_OK)
         rc = recover__remove_unknown(recover); /* R15 */
+    if (rc == RC_OK && recover->was_fenced) {
+        rc = disk_remove_directory(recover->disk, LOG_FENCED_PATH);
+        if (rc == RC_OK)
+            rc = disk_sync_directory(recover->disk, "");
+    }
     for (uint32_t i = 0; rc == RC_OK && i < plan->log_count; i++) {
         rc = journal_open_files(plan->logs[i]->journal,
                                 recover->tiles[i].epoch,

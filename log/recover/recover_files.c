@@ -204,6 +204,26 @@ recover_pass_gone(struct log *log, struct partition *partition)
     partition->synced = partition_mark_now(log, partition);
 }
 
+/* R17. What stands behind the durable position goes, size and all: a sync of the last process
+ * failed, so the kernel may believe to have made that size durable and never write it again. The
+ * file grows anew with its next batches. Only then: a cut costs 9 ms per file on ext4. */
+static enum rc
+recover_cut_active(struct recover *recover, struct log *log, struct partition *partition)
+{
+    const struct segment *active = partition_active(log, partition);
+    char path[FORMAT_PATH_MAX];
+    int fd;
+
+    format_path_segment(path, partition->incarnation, active->base_offset, 0);
+    enum rc rc = disk_open(recover->disk, path, DISK_WRITE, &fd);
+    if (rc != RC_OK)
+        return rc;
+    rc = disk_truncate(recover->disk, fd, active->data_bytes);
+    disk_close(recover->disk, fd);
+    partition->allocated = active->data_bytes;
+    return rc;
+}
+
 static enum rc
 recover_check_files(struct recover *recover,
                     struct log *log,
@@ -251,6 +271,12 @@ recover_check_files(struct recover *recover,
             bytes = segment->data_bytes;
         }
         partition->allocated = round_down(bytes, FORMAT_BLOCK_BYTES);
+        if (bytes > segment->data_bytes && partition->state == PARTITION_OPEN &&
+            recover->was_fenced) { /* R17 */
+            rc = recover_cut_active(recover, log, partition);
+            if (rc != RC_OK)
+                return rc;
+        }
     }
     if (partition->state == PARTITION_HALTED)
         return RC_OK; /* leave everything for those who look */
