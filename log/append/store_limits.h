@@ -39,7 +39,7 @@
 
 _Static_assert(LOG_ACKS_MAX > JOURNAL_TABLE_COUNT * JOURNAL_ENTRIES_MAX, "acks of all groups fit");
 
-/* A directory that stands while a partition was fenced by a process that has ended (recovery: R17).
+/* A directory that stands while a partition was fenced by a process that has ended (recovery: R18).
  */
 #define LOG_FENCED_PATH "fenced"
 

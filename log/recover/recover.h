@@ -31,9 +31,8 @@
  *       raise the start offset above it, halt
  *   R17 the journal is corrupt (R13) and a directory of no known partition is there -> refuse to
  *       start: only the journal may have named it
- *   R17 the last process fenced a partition (directory "fenced")
- *       -> cut every active segment at its durable position: what the kernel says of it is not
- * trusted
+ *   R18 the last process fenced a partition (directory "fenced") -> cut every active segment at its
+ *       durable position: what the kernel says of its size is not trusted
  *
  * Runs on: start. Allocates: its own memory, given back. Blocks: yes. */
 #ifndef EAGRE_LOG_RECOVER_RECOVER_H

@@ -204,7 +204,7 @@ recover_pass_gone(struct log *log, struct partition *partition)
     partition->synced = partition_mark_now(log, partition);
 }
 
-/* R17. What stands behind the durable position goes, size and all: a sync of the last process
+/* R18. What stands behind the durable position goes, size and all: a sync of the last process
  * failed, so the kernel may believe to have made that size durable and never write it again. The
  * file grows anew with its next batches. Only then: a cut costs 9 ms per file on ext4. */
 static enum rc
@@ -272,7 +272,7 @@ recover_check_files(struct recover *recover,
         }
         partition->allocated = round_down(bytes, FORMAT_BLOCK_BYTES);
         if (bytes > segment->data_bytes && partition->state == PARTITION_OPEN &&
-            recover->was_fenced) { /* R17 */
+            recover->was_fenced) { /* R18 */
             rc = recover_cut_active(recover, log, partition);
             if (rc != RC_OK)
                 return rc;

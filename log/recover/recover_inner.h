@@ -35,7 +35,7 @@ struct recover {
     uint32_t entry_capacity;
     bool has_moved; /* a partition has another owner than before */
     bool has_written;
-    bool was_fenced;  /* R17 */
+    bool was_fenced;  /* R18 */
     bool has_corrupt; /* a journal ended in corruption (R13): partitions may exist that no one names
                        */
     bool active_is_new; /* of the partition being attached: not the one that its checkpoint names */
