@@ -22,7 +22,7 @@
 #include "hw/io/io_sim.h"
 
 #define DISK_SIM_FD_FIRST 1000
-#define DISK_SIM_DESCRIPTORS_MAX 8192u
+#define DISK_SIM_DESCRIPTORS_MAX 2048u
 #define DISK_SIM_PLANS_MAX 8u
 
 struct disk_sim_config {

@@ -152,22 +152,38 @@ sim_image_read(const struct sim_image *image, void *buffer, uint64_t count, uint
     }
 }
 
+/* Zeroes a chunk's bytes from `inside` on. */
+static void
+chunk_cut(struct sim_image *image, uint32_t chunk_idx, uint64_t inside)
+{
+    static const uint8_t zeros[SIM_PAGE_BYTES];
+    uint64_t partial = inside % SIM_PAGE_BYTES;
+    const struct sim_chunk *shared = image->chunks[chunk_idx];
+    uint64_t first = inside / SIM_PAGE_BYTES;
+    while (shared != NULL && first < SIM_CHUNK_PAGES && shared->pages[first] == NULL)
+        first++;
+    if (shared == NULL || first == SIM_CHUNK_PAGES)
+        return; /* nothing to be cut: the chunk stays shared */
+    struct sim_chunk *chunk = image_own_chunk(image, chunk_idx, false);
+    if (partial != 0)
+        image_write_page(
+            image, zeros, SIM_PAGE_BYTES - partial, chunk_idx * SIM_CHUNK_BYTES + inside);
+    for (uint64_t i = (inside + SIM_PAGE_BYTES - 1) / SIM_PAGE_BYTES; i < SIM_CHUNK_PAGES; i++) {
+        page_release(chunk->pages[i]);
+        chunk->pages[i] = NULL;
+    }
+}
+
 void
 sim_image_cut(struct sim_image *image, uint64_t position)
 {
-    static const uint8_t zeros[SIM_PAGE_BYTES];
-    uint64_t end = image->chunk_count * SIM_CHUNK_BYTES;
-    while (position < end) {
-        if (position % SIM_CHUNK_BYTES == 0) {
-            struct sim_chunk **slot = &image->chunks[position / SIM_CHUNK_BYTES];
-            chunk_release(*slot);
-            *slot = NULL;
-            position += SIM_CHUNK_BYTES;
-            continue;
+    for (uint64_t i = position / SIM_CHUNK_BYTES; i < image->chunk_count; i++) {
+        if (i * SIM_CHUNK_BYTES >= position) {
+            chunk_release(image->chunks[i]);
+            image->chunks[i] = NULL;
+        } else {
+            chunk_cut(image, (uint32_t)i, position % SIM_CHUNK_BYTES);
         }
-        uint64_t part = SIM_PAGE_BYTES - position % SIM_PAGE_BYTES;
-        image_write_page(image, zeros, part, position);
-        position += part;
     }
 }
 

@@ -41,6 +41,10 @@ sim_options_read(struct sim_options *options, int count, char **arguments)
             options->verbose = true;
             continue;
         }
+        if (strcmp(name, "--all") == 0) {
+            options->all = true;
+            continue;
+        }
         if (strcmp(name, "--stop") == 0) {
             options->stop = true;
             continue;
@@ -60,7 +64,8 @@ sim_options_read(struct sim_options *options, int count, char **arguments)
         }
         if (!good) {
             fprintf(stderr,
-                    "usage: %s [--seed N | --from N --count N] [--part I/N] [--stop] [--verbose]\n",
+                    "usage: %s [--seed N | --from N --count N] [--part I/N] [--all] [--stop] "
+                    "[--verbose]\n",
                     arguments[0]);
             return false;
         }

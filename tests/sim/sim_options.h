@@ -8,6 +8,7 @@ struct sim_options {
     uint64_t first; /* --seed N or --from N */
     uint64_t count; /* --count N; 1 with --seed */
     bool single;    /* --seed was given */
+    bool all;       /* --all: also what takes long */
     bool stop;      /* --stop: at the first failure */
     bool verbose;   /* --verbose: one line per event */
     uint32_t part;  /* --part I/N: only the I-th of N equal shares */
