@@ -133,10 +133,18 @@ broker_produce(struct broker *broker, const struct request *request, int64_t wal
     };
     struct log_ack ack;
 
-    switch (log_append(broker->log, &append, &ack)) {
-    case LOG_APPEND_AGAIN:
+    enum log_append_status status = log_append(broker->log, &append, &ack);
+
+    if (status == LOG_APPEND_AGAIN) {
         broker_count(&broker->counters.appends_again, 1);
         return false;
+    }
+    if ((request->flags & REQUEST_FLAG_RELEASE) != 0)
+        byte_ring_release_to(broker->requesters[request->requester].link.bytes,
+                             request->u.produce.release_to);
+    switch (status) {
+    case LOG_APPEND_AGAIN:
+        break;
     case LOG_APPEND_REFUSED:
         ack.requester = request->requester;
         broker_answer_ack(broker, &ack);

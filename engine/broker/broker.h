@@ -16,6 +16,7 @@
 #ifndef EAGRE_ENGINE_BROKER_BROKER_H
 #define EAGRE_ENGINE_BROKER_BROKER_H
 
+#include "engine/ring/byte_ring.h"
 #include "engine/ring/ring.h"
 #include "engine/tile/tile.h"
 #include "log/append/log.h"
@@ -30,7 +31,8 @@
 struct broker_link {
     struct ring *request;
     struct ring *response;
-    struct waker *waker; /* of the requester's core */
+    struct waker *waker;     /* of the requester's core */
+    struct byte_ring *bytes; /* where a net tile's batches lie; NULL for gates and control */
 };
 
 struct broker_requester {

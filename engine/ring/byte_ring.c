@@ -73,11 +73,15 @@ byte_ring_at(const struct byte_ring *ring, uint64_t ticket)
 }
 
 void
-byte_ring_release(struct byte_ring *ring, uint64_t ticket, uint64_t count)
+byte_ring_release_to(struct byte_ring *ring, uint64_t end)
 {
-    uint64_t end = ticket + round_up(count, BYTE_RING_ALIGN);
-
     DCHECK(end >= atomic_load_explicit(&ring->head, memory_order_relaxed));
     /* Pairs with the acquire of head in byte_ring_room(). */
     atomic_store_explicit(&ring->head, end, memory_order_release);
+}
+
+void
+byte_ring_release(struct byte_ring *ring, uint64_t ticket, uint64_t count)
+{
+    byte_ring_release_to(ring, byte_ring_end(ticket, count));
 }

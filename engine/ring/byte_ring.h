@@ -48,5 +48,13 @@ uint64_t byte_ring_free(struct byte_ring *ring);
 const uint8_t *byte_ring_at(const struct byte_ring *ring, uint64_t ticket);
 /* Consumer. Gives back this piece and all before it. */
 void byte_ring_release(struct byte_ring *ring, uint64_t ticket, uint64_t count);
+/* Consumer. The same, named by where the piece ends: for descriptors that carry one number. */
+void byte_ring_release_to(struct byte_ring *ring, uint64_t end);
+/* Where the piece of this ticket and size ends, for byte_ring_release_to(). */
+static ALWAYS_INLINE uint64_t
+byte_ring_end(uint64_t ticket, uint64_t count)
+{
+    return ticket + round_up(count, BYTE_RING_ALIGN);
+}
 
 #endif

@@ -40,6 +40,7 @@ enum io_op {
                 */
     IO_RECV,   /* stream; result 0 is end of stream */
     IO_SENDV,  /* stream; iovecs must live until the completion; never raises SIGPIPE */
+    IO_POLL,   /* once: fd can be read (result > 0) */
 };
 
 struct io_request {

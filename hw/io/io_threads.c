@@ -17,6 +17,7 @@
 #include "hw/mem/mem.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -160,6 +161,7 @@ threads_file_run(const struct io_request *request)
         case IO_ACCEPT:
         case IO_RECV:
         case IO_SENDV:
+        case IO_POLL:
             CHECK(false && "stream request on a worker");
         }
     } while (result < 0 && errno == EINTR);
@@ -229,6 +231,12 @@ threads_stream_run(const struct io_request *request)
             result = accept4(request->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         } else if (request->op == IO_RECV) {
             result = recv(request->fd, request->buffer, request->bytes, MSG_DONTWAIT);
+        } else if (request->op == IO_POLL) {
+            struct pollfd entry = {.fd = request->fd, .events = POLLIN};
+
+            result = poll(&entry, 1, 0);
+            if (result == 0)
+                return -EAGAIN;
         } else {
             struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)request->iovecs,
                                      .msg_iovlen = request->iovec_count};
@@ -353,7 +361,7 @@ threads_hand_over(struct threads *threads)
         uint32_t slot_idx = list_pop(threads, &threads->fresh);
         enum io_op op = threads->slots[slot_idx].request.op;
 
-        if (op == IO_ACCEPT || op == IO_RECV || op == IO_SENDV) {
+        if (op == IO_ACCEPT || op == IO_RECV || op == IO_SENDV || op == IO_POLL) {
             threads_stream_start(threads, slot_idx);
         } else {
             list_push(threads, &files, slot_idx);

@@ -162,6 +162,9 @@ uring_prepare(struct io_uring_sqe *entry, struct uring_slot *slot)
     case IO_SENDV:
         uring_prepare_send(entry, slot);
         return;
+    case IO_POLL:
+        io_uring_prep_poll_add(entry, request->fd, POLLIN);
+        return;
     }
 }
 

@@ -20,7 +20,7 @@
 #include "net/gate/gate.h"
 #include "net/gate/gate_connection.h"
 #include "net/gate/gate_fetch.h"
-#include "net/gate/topic_table.h"
+#include "net/request/topic_table.h"
 #include "net/kafka/kafka_error.h"
 #include "net/kafka/kafka_fetch.h"
 #include "net/kafka/kafka_frame.h"

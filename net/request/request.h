@@ -5,7 +5,8 @@
  * while it has a response slot to spare, so response rings never overflow. MARK and TOPIC responses
  * are unsolicited: at most one MARK per (requester, armed partition) is outstanding.
  *
- * Memory named by a request belongs to the answering tile until its response is popped. */
+ * Memory named by a request belongs to the answering tile until its response is popped; batches in
+ * a byte ring only until they are released (REQUEST_FLAG_RELEASE). */
 #ifndef EAGRE_NET_REQUEST_REQUEST_H
 #define EAGRE_NET_REQUEST_REQUEST_H
 
@@ -13,7 +14,8 @@
 #include "engine/base/rc.h"
 
 #define REQUEST_RING_SLOTS 4096u
-#define REQUESTER_CONTROL 0u /* requester index of the control tile; gates are 1, 2, ... */
+#define REQUESTER_CONTROL \
+    0u /* requester index of the control tile; gates are 1, 2, ..., net tiles follow */
 #define REQUESTERS_MAX 17u
 #define LOG_TILES_MAX 16u
 
@@ -51,6 +53,10 @@ enum request_flags {
     REQUEST_FLAG_ARM = 2,    /* READ: when nothing was read, arm as REQUEST_ARM does */
     REQUEST_FLAG_WHOLE =
         4, /* READ: give the first batch even when it exceeds max_bytes (never dst_bytes) */
+    /* PRODUCE: the batch lies in the requester's byte ring (broker_link.bytes) and is the last of
+     * its piece: the log tile gives the ring back up to produce.release_to as soon as it has copied
+     * or refused the batch, long before the response. */
+    REQUEST_FLAG_RELEASE = 8,
 };
 
 struct topic_snapshot;       /* net/request/topic_snapshot.h */
@@ -67,6 +73,7 @@ struct request {
         struct {
             const uint8_t *batch; /* [batch_bytes], RecordBatch v2, CRC checked */
             uint32_t batch_bytes;
+            uint64_t release_to; /* with REQUEST_FLAG_RELEASE: see byte_ring_release_to() */
         } produce;
         struct {
             uint64_t offset;

@@ -120,6 +120,10 @@ function(add_fuzz name)
 endfunction()
 
 pkg_check_modules(CRITERION IMPORTED_TARGET criterion)
+pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET GLOBAL libcrypto)
+pkg_check_modules(SSL REQUIRED IMPORTED_TARGET GLOBAL libssl)
+# Needs gnu17; brings -march=corei7, which is the same as x86-64-v2 for what we build.
+pkg_check_modules(DPDK REQUIRED IMPORTED_TARGET GLOBAL libdpdk)
 
 function(add_unit path)
   cmake_parse_arguments(M "" "" "SOURCES;DEPS;LIBS" ${ARGN})

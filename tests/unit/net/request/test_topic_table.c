@@ -1,7 +1,7 @@
 /* Goal: the topic table finds what it was told, forgets what is gone, and never loses a partition
  * to compaction or collisions. Method: limits first; then thousands of seeded changes against a
  * plain array that says what must be there. */
-#include "net/gate/topic_table.h"
+#include "net/request/topic_table.h"
 
 #include "tests/unit/kept.h"
 

@@ -2,7 +2,7 @@
  * look-ups stay short however often topics come and go. The arena is compacted in the order in
  * which topics lie in it, found by repeated minimum over the topics: quadratic in their number,
  * which is right for something that happens after thousands of topic changes. */
-#include "net/gate/topic_table.h"
+#include "net/request/topic_table.h"
 
 #include "engine/base/bytes.h"
 #include "engine/base/check.h"

@@ -1,4 +1,4 @@
-/* The gate's own copy of what exists: topic name or id -> partitions and limits.
+/* A door tile's own copy of what exists: topic name or id -> partitions and limits.
  *
  * Filled by the control tile's snapshots (net/request/topic_snapshot.h); read for every Produce and
  * Fetch. Two open-addressed hash tables with linear probing, seeded so that chosen names cannot
@@ -7,8 +7,8 @@
  *
  * Limits: topics_max topics, partitions_max partitions in all; a snapshot beyond them is refused
  * and the topic stays unknown. */
-#ifndef EAGRE_NET_GATE_TOPIC_TABLE_H
-#define EAGRE_NET_GATE_TOPIC_TABLE_H
+#ifndef EAGRE_NET_REQUEST_TOPIC_TABLE_H
+#define EAGRE_NET_REQUEST_TOPIC_TABLE_H
 
 #include "net/request/topic_snapshot.h"
 
@@ -59,7 +59,7 @@ void topic_table_init(struct topic_table *table,
  * snapshot   Borrowed for the call.
  *
  * Returns RC_OK, or RC_LIMIT when topics_max or partitions_max is reached: the topic is then
- * unknown here. Runs on: the gate's core.  Allocates: nothing.  Blocks: never. */
+ * unknown here. Runs on: the owner.  Allocates: nothing.  Blocks: never. */
 enum rc topic_table_apply(struct topic_table *table,
                           const struct topic_snapshot *snapshot) MUST_USE;
 
