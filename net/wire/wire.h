@@ -34,11 +34,11 @@
 #define WIRE_TAG_BYTES 16u
 #define WIRE_CRC_BYTES 4u
 #define WIRE_FRAME_HEADER_BYTES 4u
-#define WIRE_HELLO_BYTES                                                     \
-    1200u /* a HELLO is padded to at least this, so that no answer is longer \
-           */
+/* A HELLO is padded to at least this, so that no answer is longer; every carrier takes it. */
+#define WIRE_HELLO_BYTES 1200u
 #define WIRE_RETRY_BYTES_MAX 200u
 #define WIRE_COOKIE_BYTES 32u
+#define WIRE_RETRY_BYTES (WIRE_HEADER_BYTES + WIRE_COOKIE_BYTES) /* exactly */
 #define WIRE_SACK_BITS 256u      /* also the largest window in packets */
 #define WIRE_FRAGMENTS_MAX 1024u /* of one message */
 #define WIRE_MESSAGE_BYTES_MAX \
@@ -69,8 +69,13 @@ struct wire_header {
 };
 
 /* Reads and checks header (and sequence) of a datagram: version, known type, no unknown flag,
- * length equal to byte_count, trailer present. RC_OK, RC_TRUNCATED, RC_MALFORMED, RC_UNSUPPORTED
- * (version). *ret_frames is what lies between header and trailer (still sealed). */
+ * length equal to byte_count, trailer present, a sequence only in WIRE_SESSION; a HELLO has at
+ * least WIRE_HELLO_BYTES, a RETRY exactly WIRE_RETRY_BYTES and no flag and no trailer. RC_OK,
+ * RC_TRUNCATED (shorter than a header), RC_MALFORMED, RC_UNSUPPORTED (version). *ret_frames is what
+ * lies between the clear part and the trailer (still sealed); in a RETRY it is the cookie. Outputs
+ * are written only with RC_OK.
+ *
+ * Runs on: any core.  Allocates: nothing.  Blocks: never. Budget: 5 ns, one cache line. */
 MUST_USE enum rc wire_header_decode(const uint8_t *datagram,
                                     uint32_t byte_count,
                                     struct wire_header *ret_header,
@@ -81,12 +86,19 @@ wire_header_bytes(uint8_t flags)
 {
     return WIRE_HEADER_BYTES + ((flags & WIRE_FLAG_SEQUENCED) != 0 ? WIRE_SEQUENCE_BYTES : 0);
 }
+/* Bytes of the clear part, which is authenticated and not encrypted: header, sequence, and the
+ * cookie of a HELLO. Frames (sealed) begin there. */
+static ALWAYS_INLINE uint32_t
+wire_clear_bytes(uint8_t type, uint8_t flags)
+{
+    return wire_header_bytes(flags) + (type == WIRE_HELLO ? WIRE_COOKIE_BYTES : 0);
+}
 static ALWAYS_INLINE uint32_t
 wire_trailer_bytes(uint8_t flags)
 {
     return (flags & WIRE_FLAG_PLAIN) != 0 ? WIRE_CRC_BYTES : WIRE_TAG_BYTES;
 }
-/* Writes wire_header_bytes(header->flags) bytes at `at`. */
+/* Writes wire_header_bytes(header->flags) bytes at `at`. Runs on: any core.  Allocates: nothing. */
 void wire_header_encode(const struct wire_header *header, uint8_t *at);
 
 /* ---- frames: {u8 type, u8 flags, u16 body_bytes}, body ---- */
@@ -116,9 +128,11 @@ struct wire_frame {
     uint8_t flags;
     struct bytes body;
 };
-/* Takes the next frame off `frames`. False at the end, or (ret->type WIRE_FRAME_TYPES) when the
- * rest is malformed: unknown type, length beyond the end. */
+/* Takes the next frame off `frames`. False at the end (ret->type WIRE_FRAME_PADDING), or
+ * (ret->type WIRE_FRAME_TYPES) when the rest is malformed: unknown type, length beyond the end.
+ * ret->body borrows `frames`. */
 MUST_USE bool wire_frame_next(struct bytes *frames, struct wire_frame *ret);
+/* Writes WIRE_FRAME_HEADER_BYTES at `at`. */
 void wire_frame_header(uint8_t *at, uint8_t type, uint8_t flags, uint16_t body_bytes);
 
 /* "DATA_FRAG"; static; "?" for none of ours. */

@@ -1,5 +1,8 @@
 /* Bodies of the frames: one struct, decoder and encoder each. Pure; decoded structs borrow the
- * frame. Little endian; PROTOCOL.md has the layouts. */
+ * frame. Little endian; PROTOCOL.md has the layouts.
+ *
+ * Sizes named WIRE_x_BYTES and WIRE_x_HEAD_BYTES are of the body: a whole frame has
+ * WIRE_FRAME_HEADER_BYTES more (WIRE_ACK_BYTES_MAX counts them already). */
 #ifndef EAGRE_NET_WIRE_WIRE_FRAME_H
 #define EAGRE_NET_WIRE_WIRE_FRAME_H
 
@@ -11,7 +14,8 @@ struct wire_ack {
     uint64_t credit;         /* the peer may send sequences below this; never goes back */
     uint64_t sack[WIRE_SACK_BITS / 64]; /* bit i: sequence ack + 1 + i has arrived */
 };
-/* 24 + 8 x words bytes; trailing words of zeros are left out. */
+/* The whole frame has 24 + 8 x words bytes; trailing words of zeros are left out. */
+#define WIRE_ACK_HEAD_BYTES 20u
 #define WIRE_ACK_BYTES_MAX (24u + WIRE_SACK_BITS / 8)
 
 enum wire_ping_flags { WIRE_PING_REPLY = 1 };
@@ -29,8 +33,10 @@ enum wire_close_code {
 };
 struct wire_close {
     uint16_t code;
-    struct bytes text; /* UTF-8, at most 200 bytes, for people */
+    struct bytes text; /* UTF-8, at most WIRE_CLOSE_TEXT_MAX bytes, for people */
 };
+#define WIRE_CLOSE_TEXT_MAX 200u
+#define WIRE_CLOSE_HEAD_BYTES 2u
 
 /* A partition as the server names it to this client; from RESOLVED. A stale one is refused, never
  * mistaken: the incarnation is never reused. */
@@ -81,8 +87,9 @@ struct wire_commit {
 struct wire_resolve {
     uint32_t request;
     uint32_t partition_first; /* of the entries asked for */
-    struct bytes topic;       /* name */
+    struct bytes topic;       /* name, [1, WIRE_TOPIC_NAME_MAX] bytes */
 };
+#define WIRE_RESOLVE_HEAD_BYTES 8u
 struct wire_resolved {
     uint32_t request;
     uint16_t status; /* Kafka error code */
@@ -94,7 +101,7 @@ struct wire_resolved {
     uint32_t entry_count;
     struct bytes entries; /* WIRE_PARTITION_BYTES each */
 };
-#define WIRE_RESOLVED_HEAD_BYTES 44u
+#define WIRE_RESOLVED_HEAD_BYTES 40u
 
 struct wire_fetch {
     uint32_t request;
@@ -102,17 +109,20 @@ struct wire_fetch {
     uint64_t offset;
     uint32_t max_bytes;
 };
+#define WIRE_FETCH_BYTES (16u + WIRE_PARTITION_BYTES)
 struct wire_subscribe {
     uint32_t subscription; /* client's, one of few (limit of the server) */
     struct wire_partition partition;
     uint64_t offset;
     uint64_t credit_bytes; /* bytes of batches the server may send in all; raised by CREDIT */
 };
+#define WIRE_SUBSCRIBE_BYTES (20u + WIRE_PARTITION_BYTES)
 enum wire_credit_flags { WIRE_CREDIT_END = 1 };
 struct wire_credit {
     uint32_t subscription;
     uint64_t credit_bytes; /* in all, since SUBSCRIBE */
 };
+#define WIRE_CREDIT_BYTES 12u
 
 enum wire_fetched_flags { WIRE_FETCHED_SUBSCRIPTION = 1 };
 struct wire_fetched {
