@@ -67,8 +67,12 @@ element_bytes_min(const struct kafka_field *field, int16_t version, bool flexibl
 {
     uint32_t bytes = flexible; /* the tagged section */
 
+    if (field->kind == KAFKA_KIND_I8_LIST)
+        return 1;
     if (field->kind == KAFKA_KIND_I32_LIST)
         return 4;
+    if (field->kind == KAFKA_KIND_I64_LIST)
+        return 8;
     if (field->kind == KAFKA_KIND_STRING_LIST)
         return kafka__field_bytes_min(KAFKA_KIND_STRING, flexible);
     for (uint32_t i = 0; i < field->element->field_count; i++) {
@@ -128,6 +132,32 @@ read_i32_list(struct decoder *decoder, const struct kafka_field *field, uint8_t 
 }
 
 static void
+read_i64_list(struct decoder *decoder, const struct kafka_field *field, uint8_t *to)
+{
+    struct kafka__list list;
+
+    if (read_list(decoder, field, sizeof(int64_t), &list)) {
+        int64_t *values = (int64_t *)(uintptr_t)list.at;
+        for (uint32_t i = 0; i < list.count; i++)
+            values[i] = (int64_t)reader_u64_be(decoder->reader);
+    }
+    memcpy(to, &list, sizeof(list));
+}
+
+static void
+read_i8_list(struct decoder *decoder, const struct kafka_field *field, uint8_t *to)
+{
+    struct kafka__list list;
+
+    if (read_list(decoder, field, sizeof(int8_t), &list)) {
+        int8_t *values = (int8_t *)(uintptr_t)list.at;
+        for (uint32_t i = 0; i < list.count; i++)
+            values[i] = (int8_t)reader_u8(decoder->reader);
+    }
+    memcpy(to, &list, sizeof(list));
+}
+
+static void
 read_string_list(struct decoder *decoder, const struct kafka_field *field, uint8_t *to)
 {
     struct kafka__list list;
@@ -160,6 +190,7 @@ read_leaf(struct decoder *decoder, const struct kafka_field *field, uint8_t *to)
         put_u32_le(to, reader_u32_be(reader));
         break;
     case KAFKA_KIND_I64:
+    case KAFKA_KIND_F64:
         put_u64_le(to, reader_u64_be(reader));
         break;
     case KAFKA_KIND_UUID: {
@@ -174,14 +205,20 @@ read_leaf(struct decoder *decoder, const struct kafka_field *field, uint8_t *to)
         memcpy(to, &blob, sizeof(blob));
         break;
     }
+    case KAFKA_KIND_I8_LIST:
+        read_i8_list(decoder, field, to);
+        break;
     case KAFKA_KIND_I32_LIST:
         read_i32_list(decoder, field, to);
+        break;
+    case KAFKA_KIND_I64_LIST:
+        read_i64_list(decoder, field, to);
         break;
     case KAFKA_KIND_STRING_LIST:
         read_string_list(decoder, field, to);
         break;
     default:
-        CHECK(field->kind < KAFKA_KIND_ARRAY); /* arrays are not leaves */
+        CHECK(field->kind < KAFKA_KIND_OPTION); /* structs are not leaves */
     }
 }
 
@@ -241,6 +278,30 @@ read_array(struct decoder *decoder, const struct kafka_field *field, uint8_t *to
     kafka_defaults(field->element, decoder->levels[decoder->depth].at);
 }
 
+/* A struct that may be absent: a byte before it says so (-1) where its version allows that; it is
+ * kept as an array of none or one. */
+static void
+read_option(struct decoder *decoder, const struct kafka_field *field, uint8_t *to)
+{
+    struct kafka__list list = {0};
+    bool absent = decoder->version >= field->null_first && (int8_t)reader_u8(decoder->reader) < 0;
+
+    if (!absent && !decoder->reader->failed) {
+        list.at = kafka_arena_take(decoder->arena, field->element->struct_bytes);
+        list.count = list.at != NULL;
+        decoder->arena_full |= list.at == NULL;
+    }
+    memcpy(to, &list, sizeof(list));
+    if (list.count == 0)
+        return;
+    CHECK(decoder->depth + 1 < KAFKA_DEPTH_MAX);
+    decoder->levels[++decoder->depth] = (struct decode_level){
+        .type = field->element,
+        .at = (uint8_t *)(uintptr_t)list.at,
+    };
+    kafka_defaults(field->element, decoder->levels[decoder->depth].at);
+}
+
 /* Ends the current struct and goes on to the next element, or back to the struct around it. False:
  * it was the message. */
 static bool
@@ -292,6 +353,8 @@ kafka_decode(const struct kafka_type *type,
             continue;
         if (field->kind == KAFKA_KIND_ARRAY)
             read_array(&decoder, field, level->at + field->offset);
+        else if (field->kind == KAFKA_KIND_OPTION)
+            read_option(&decoder, field, level->at + field->offset);
         else
             read_leaf(&decoder, field, level->at + field->offset);
     }

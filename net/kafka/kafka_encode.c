@@ -77,6 +77,7 @@ write_leaf(struct encoder *encoder, const struct kafka_field *field, const uint8
         writer_u32_be(writer, get_u32_le(from));
         break;
     case KAFKA_KIND_I64:
+    case KAFKA_KIND_F64:
         writer_u64_be(writer, get_u64_le(from));
         break;
     case KAFKA_KIND_UUID:
@@ -87,6 +88,19 @@ write_leaf(struct encoder *encoder, const struct kafka_field *field, const uint8
         struct bytes blob;
         memcpy(&blob, from, sizeof(blob));
         write_blob(encoder, field->kind, blob, encoder->version >= field->null_first);
+        break;
+    }
+    case KAFKA_KIND_I8_LIST: {
+        struct kafka__list list = write_list(encoder, field, from);
+        if (list.count > 0)
+            writer_bytes(writer, list.at, list.count);
+        break;
+    }
+    case KAFKA_KIND_I64_LIST: {
+        struct kafka__list list = write_list(encoder, field, from);
+        const int64_t *values = list.at;
+        for (uint32_t i = 0; i < list.count; i++)
+            writer_u64_be(writer, (uint64_t)values[i]);
         break;
     }
     case KAFKA_KIND_I32_LIST: {
@@ -104,7 +118,7 @@ write_leaf(struct encoder *encoder, const struct kafka_field *field, const uint8
         break;
     }
     default:
-        CHECK(field->kind < KAFKA_KIND_ARRAY); /* arrays are not leaves */
+        CHECK(field->kind < KAFKA_KIND_OPTION); /* structs are not leaves */
     }
 }
 
@@ -169,6 +183,26 @@ write_array(struct encoder *encoder, const struct kafka_field *field, const uint
     };
 }
 
+/* A struct that may be absent. Where its version does not allow that, the caller must give one. */
+static void
+write_option(struct encoder *encoder, const struct kafka_field *field, const uint8_t *from)
+{
+    struct kafka__list list;
+
+    memcpy(&list, from, sizeof(list));
+    if (encoder->version >= field->null_first) {
+        writer_u8(encoder->writer, list.count > 0 ? 1 : 0xff);
+        if (list.count == 0)
+            return;
+    }
+    CHECK(list.count > 0);
+    CHECK(encoder->depth + 1 < KAFKA_DEPTH_MAX);
+    encoder->levels[++encoder->depth] = (struct encode_level){
+        .type = field->element,
+        .at = list.at,
+    };
+}
+
 static bool
 write_struct_end(struct encoder *encoder)
 {
@@ -213,6 +247,8 @@ kafka_encode(const struct kafka_type *type,
             continue;
         if (field->kind == KAFKA_KIND_ARRAY)
             write_array(&encoder, field, level->at + field->offset);
+        else if (field->kind == KAFKA_KIND_OPTION)
+            write_option(&encoder, field, level->at + field->offset);
         else
             write_leaf(&encoder, field, level->at + field->offset);
     }

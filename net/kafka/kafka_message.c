@@ -27,6 +27,15 @@
      null_first,                                             \
      &kafka_type_##element,                                  \
      0},
+#define OPTION(owner, element, name, first, last, null_first) \
+    {offsetof(struct kafka_##owner, name),                    \
+     KAFKA_KIND_OPTION,                                       \
+     -1,                                                      \
+     first,                                                   \
+     last,                                                    \
+     null_first,                                              \
+     &kafka_type_##element,                                   \
+     0},
 #define END(name) \
     }             \
     ;
@@ -36,6 +45,7 @@
 #undef FIELD
 #undef TAGGED
 #undef ARRAY
+#undef OPTION
 #undef END
 
 #define TYPE(message_name, flexible)                         \
@@ -51,6 +61,7 @@
 #define FIELD(owner, kind, name, first, last, null_first, value)
 #define TAGGED(owner, kind, name, tag, first, value)
 #define ARRAY(owner, element, name, first, last, null_first)
+#define OPTION(owner, element, name, first, last, null_first)
 #define END(name)
 #include "net/kafka/messages.def"
 #undef STRUCT
@@ -58,6 +69,7 @@
 #undef FIELD
 #undef TAGGED
 #undef ARRAY
+#undef OPTION
 #undef END
 
 #define FLEXIBLE_FIRST_MESSAGE(message, flexible_first) FLEXIBLE_FIRST_##message = flexible_first,
@@ -67,6 +79,7 @@ enum {
 #define FIELD(owner, kind, name, first, last, null_first, value)
 #define TAGGED(owner, kind, name, tag, first, value)
 #define ARRAY(owner, element, name, first, last, null_first)
+#define OPTION(owner, element, name, first, last, null_first)
 #define END(name)
 #include "net/kafka/messages.def"
 #undef STRUCT
@@ -74,6 +87,7 @@ enum {
 #undef FIELD
 #undef TAGGED
 #undef ARRAY
+#undef OPTION
 #undef END
 };
 

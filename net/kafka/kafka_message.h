@@ -7,10 +7,10 @@
  * version, &message) where <name> is such as metadata_request; array elements (metadata_topic) have
  * only the struct and _defaults().
  *
- * Strings and records are struct bytes borrowed from what was decoded; at == NULL means null.
- * Arrays and lists are {at, count}; at == NULL means null, an empty one has at != NULL. A null that
- * the version does not allow is malformed when read and written as empty. Integers are in host
- * order.
+ * An optional struct is an array of none or one element. Strings and records are struct bytes
+ * borrowed from what was decoded; at == NULL means null. Arrays and lists are {at, count}; at ==
+ * NULL means null, an empty one has at != NULL. A null that the version does not allow is malformed
+ * when read and written as empty. Integers are in host order.
  *
  *   struct kafka_arena arena = kafka_arena_over(memory, kafka_arena_bytes(body_bytes));
  *   struct kafka_metadata_request request;
@@ -34,6 +34,16 @@ struct kafka_i32_list {
     uint32_t count;
 };
 
+struct kafka_i64_list {
+    const int64_t *at; /* [count] */
+    uint32_t count;
+};
+
+struct kafka_i8_list {
+    const int8_t *at; /* [count] */
+    uint32_t count;
+};
+
 struct kafka_string_list {
     const struct bytes *at; /* [count] */
     uint32_t count;
@@ -44,9 +54,13 @@ struct kafka_string_list {
 #define KAFKA_CTYPE_I16 int16_t
 #define KAFKA_CTYPE_I32 int32_t
 #define KAFKA_CTYPE_I64 int64_t
+#define KAFKA_CTYPE_F64 double
 #define KAFKA_CTYPE_UUID struct kafka_uuid
 #define KAFKA_CTYPE_STRING struct bytes
 #define KAFKA_CTYPE_RECORDS struct bytes
+#define KAFKA_CTYPE_BYTES struct bytes
+#define KAFKA_CTYPE_I64_LIST struct kafka_i64_list
+#define KAFKA_CTYPE_I8_LIST struct kafka_i8_list
 #define KAFKA_CTYPE_I32_LIST struct kafka_i32_list
 #define KAFKA_CTYPE_STRING_LIST struct kafka_string_list
 
@@ -59,6 +73,8 @@ struct kafka_string_list {
         const struct kafka_##element *at; /* [count] */      \
         uint32_t count;                                      \
     } name;
+#define OPTION(owner, element, name, first, last, null_first) \
+    ARRAY(owner, element, name, first, last, null_first)
 #define END(name) \
     }             \
     ;
@@ -68,6 +84,7 @@ struct kafka_string_list {
 #undef FIELD
 #undef TAGGED
 #undef ARRAY
+#undef OPTION
 #undef END
 
 /* Memory for the arrays of one decoded message, handed out from begin to end and never given back
@@ -114,11 +131,16 @@ enum kafka_kind {
     KAFKA_KIND_I16,
     KAFKA_KIND_I32,
     KAFKA_KIND_I64,
+    KAFKA_KIND_F64,
     KAFKA_KIND_UUID,
     KAFKA_KIND_STRING,
     KAFKA_KIND_RECORDS,
+    KAFKA_KIND_BYTES = KAFKA_KIND_RECORDS, /* one form on the wire */
+    KAFKA_KIND_I8_LIST,
     KAFKA_KIND_I32_LIST,
+    KAFKA_KIND_I64_LIST,
     KAFKA_KIND_STRING_LIST,
+    KAFKA_KIND_OPTION,
     KAFKA_KIND_ARRAY,
     KAFKA_KIND_COUNT,
 };
@@ -213,6 +235,7 @@ void kafka_defaults(const struct kafka_type *type, void *message);
 #define FIELD(owner, kind, name, first, last, null_first, value)
 #define TAGGED(owner, kind, name, tag, first, value)
 #define ARRAY(owner, element, name, first, last, null_first)
+#define OPTION(owner, element, name, first, last, null_first)
 #define END(name)
 #include "net/kafka/messages.def"
 #undef STRUCT
@@ -220,6 +243,7 @@ void kafka_defaults(const struct kafka_type *type, void *message);
 #undef FIELD
 #undef TAGGED
 #undef ARRAY
+#undef OPTION
 #undef END
 
 #endif

@@ -4,16 +4,17 @@
 
 #include "net/kafka/kafka_message.h"
 
-/* A message, its topics, their partitions, and one more (synonyms, record errors, aborted
- * transactions). */
-#define KAFKA_DEPTH_MAX 4u
+/* The deepest is ConsumerGroupDescribe: message, groups, members, assignment, its topics. */
+#define KAFKA_DEPTH_MAX 5u
 
-/* Any array field, whatever its elements; so are kafka_i32_list and kafka_string_list. */
+/* Any array field, whatever its elements; so are optional structs and the lists. */
 struct kafka__list {
     const void *at;
     uint32_t count;
 };
 _Static_assert(sizeof(struct kafka_i32_list) == sizeof(struct kafka__list), "one shape for lists");
+_Static_assert(sizeof(struct kafka_i64_list) == sizeof(struct kafka__list), "one shape for lists");
+_Static_assert(sizeof(struct kafka_i8_list) == sizeof(struct kafka__list), "one shape for lists");
 _Static_assert(sizeof(struct kafka_string_list) == sizeof(struct kafka__list),
                "one shape for lists");
 _Static_assert(offsetof(struct kafka_i32_list, count) == offsetof(struct kafka__list, count),
@@ -30,8 +31,8 @@ static ALWAYS_INLINE uint32_t
 kafka__field_bytes_min(uint8_t kind, bool flexible)
 {
     static const uint8_t bytes[2][KAFKA_KIND_COUNT] = {
-        {1, 1, 2, 4, 8, 16, 2, 4, 4, 4, 4},
-        {1, 1, 2, 4, 8, 16, 1, 1, 1, 1, 1},
+        {1, 1, 2, 4, 8, 8, 16, 2, 4, 4, 4, 4, 4, 1, 4},
+        {1, 1, 2, 4, 8, 8, 16, 1, 1, 1, 1, 1, 1, 1, 1},
     };
 
     return bytes[flexible][kind];

@@ -125,6 +125,76 @@ Test(kafka_decode, skips_unknown_tags_and_checks_known_ones, .timeout = 10)
     }
 }
 
+Test(kafka_decode, reads_an_optional_struct_or_none, .timeout = 10)
+{
+    static const uint8_t cut[] = {0, 0, 0, 0, 10, 1};
+    static const uint8_t none[] = {1, 0, 0, 0, 10, 0xff, 0};
+    static const uint8_t cursor[] = {1, 0, 0, 0, 10, 1, 2, 't', 0, 0, 0, 7, 0, 0};
+    struct kafka_describe_topic_partitions_request request;
+    struct kafka_arena arena = fresh_arena();
+    struct reader reader = reader_over(cut, sizeof(cut));
+
+    cr_assert_eq(kafka_describe_topic_partitions_request_decode(&reader, 0, &arena, &request),
+                 RC_MALFORMED);
+    reader = reader_over(none, sizeof(none));
+    cr_assert_eq(kafka_describe_topic_partitions_request_decode(&reader, 0, &arena, &request),
+                 RC_OK);
+    cr_assert_eq(request.cursor.count, 0);
+    reader = reader_over(cursor, sizeof(cursor));
+    cr_assert_eq(kafka_describe_topic_partitions_request_decode(&reader, 0, &arena, &request),
+                 RC_OK);
+    cr_assert_eq(request.cursor.count, 1);
+    cr_assert_eq(request.cursor.at[0].index, 7);
+    cr_assert_eq(reader_left(&reader), 0);
+
+    uint8_t out[sizeof(cursor)];
+    struct writer writer = writer_over(out, sizeof(out));
+    kafka_describe_topic_partitions_request_encode(&writer, 0, &request);
+    cr_assert(!writer.failed);
+    cr_assert_arr_eq(out, cursor, sizeof(cursor));
+}
+
+Test(kafka_decode, reads_lists_of_wide_and_narrow_integers_and_doubles, .timeout = 10)
+{
+    static const int64_t ids[] = {-1, INT64_MAX, 5};
+    static const int8_t types[] = {2, -4};
+    uint8_t out[64];
+    struct kafka_arena arena = fresh_arena();
+    struct kafka_list_transactions_request transactions, transactions_read;
+    struct kafka_list_config_resources_request resources, resources_read;
+
+    kafka_list_transactions_request_defaults(&transactions);
+    transactions.producer_id_filters.at = ids;
+    transactions.producer_id_filters.count = ARRAY_COUNT(ids);
+    struct writer writer = writer_over(out, sizeof(out));
+    kafka_list_transactions_request_encode(&writer, 0, &transactions);
+    struct reader reader = reader_over(out, writer_count(&writer));
+    cr_assert_eq(kafka_list_transactions_request_decode(&reader, 0, &arena, &transactions_read),
+                 RC_OK);
+    cr_assert_eq(transactions_read.producer_id_filters.count, ARRAY_COUNT(ids));
+    cr_assert_arr_eq(transactions_read.producer_id_filters.at, ids, sizeof(ids));
+
+    kafka_list_config_resources_request_defaults(&resources);
+    resources.resource_types.at = types;
+    resources.resource_types.count = ARRAY_COUNT(types);
+    writer = writer_over(out, sizeof(out));
+    kafka_list_config_resources_request_encode(&writer, 1, &resources);
+    reader = reader_over(out, writer_count(&writer));
+    cr_assert_eq(kafka_list_config_resources_request_decode(&reader, 1, &arena, &resources_read),
+                 RC_OK);
+    cr_assert_arr_eq(resources_read.resource_types.at, types, sizeof(types));
+
+    const struct kafka_alter_client_quotas_request_op op = {.value = 1048576.5};
+    const struct kafka_alter_client_quotas_request_entry entry = {.ops = {.at = &op, .count = 1}};
+    const struct kafka_alter_client_quotas_request quotas = {.entries = {.at = &entry, .count = 1}};
+    struct kafka_alter_client_quotas_request quotas_read;
+    writer = writer_over(out, sizeof(out));
+    kafka_alter_client_quotas_request_encode(&writer, 0, &quotas);
+    reader = reader_over(out, writer_count(&writer));
+    cr_assert_eq(kafka_alter_client_quotas_request_decode(&reader, 0, &arena, &quotas_read), RC_OK);
+    cr_assert_float_eq(quotas_read.entries.at[0].ops.at[0].value, 1048576.5, 0.0);
+}
+
 Test(kafka_decode, leaves_bytes_behind_the_body_alone, .timeout = 10)
 {
     static const uint8_t body[] = {0, 0, 0, 1, 0, 1, 'a', 0x55};
@@ -196,8 +266,8 @@ Test(kafka_apis, agree_in_both_directions_and_stand_by_key, .timeout = 10)
 static uint32_t
 bytes_min(const struct kafka_type *type, int16_t version, bool flexible)
 {
-    static const uint8_t plain[KAFKA_KIND_COUNT] = {1, 1, 2, 4, 8, 16, 2, 4, 4, 4, 4};
-    static const uint8_t compact[KAFKA_KIND_COUNT] = {1, 1, 2, 4, 8, 16, 1, 1, 1, 1, 1};
+    static const uint8_t plain[KAFKA_KIND_COUNT] = {1, 1, 2, 4, 8, 8, 16, 2, 4, 4, 4, 4, 4, 1, 4};
+    static const uint8_t compact[KAFKA_KIND_COUNT] = {1, 1, 2, 4, 8, 8, 16, 1, 1, 1, 1, 1, 1, 1, 1};
     uint32_t bytes = flexible;
 
     for (uint32_t i = 0; i < type->field_count; i++) {
