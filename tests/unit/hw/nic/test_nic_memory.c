@@ -69,7 +69,7 @@ static uint64_t
 take_number(struct nic *nic, bool *ret_whole)
 {
     struct nic_received got;
-    uint64_t number = UINT64_MAX;
+    uint64_t number = 0; /* a cut one must not look like none */
 
     if (nic_receive(nic, &got, 1) == 0)
         return UINT64_MAX;
