@@ -1,7 +1,8 @@
 /* The stateless cookie: proof that a peer receives at the address it sends from, before anything is
- * kept for it. cookie = {u64 expiry in s | key generation bit, 24-byte tag}: the tag is a keyed
- * hash (SipHash-2-4 of OpenSSL, twice with distinct keys) over address, port, session and expiry,
- * under a key that is drawn anew every two minutes; the former key stays good for one more turn.
+ * kept for it. cookie = {u64 expiry in s << 1 | lowest bit of the key's turn, 24-byte tag}: the tag
+ * is a keyed hash (SipHash-2-4 of OpenSSL, twice with distinct keys) over address, port, session
+ * and the first 8 bytes, under keys that change every two minutes; the former ones stay good for
+ * one more turn.
  *
  * Owned by one net tile. Runs on: its core.  Allocates: at creation.  Blocks: never. */
 #ifndef EAGRE_NET_SESSION_COOKIE_H
@@ -24,7 +25,7 @@ void cookie_jar_destroy(struct cookie_jar *jar);
 enum rc
 cookie_in_hello(const uint8_t *datagram, uint32_t byte_count, const uint8_t **ret_cookie) MUST_USE;
 
-/* Writes a whole RETRY datagram, at most WIRE_RETRY_BYTES_MAX; its bytes. */
+/* Writes a whole RETRY datagram, WIRE_RETRY_BYTES; its bytes. now_ns is of the tile's clock. */
 uint32_t cookie_retry(struct cookie_jar *jar,
                       const struct nic_address *peer,
                       uint32_t session_id,
