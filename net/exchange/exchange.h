@@ -15,7 +15,19 @@
  * comparison is constant-time and an unknown user costs the same. auth = none is granted only where
  * the operator set native.auth = none, which is refused at start on a public interface.
  *
- * Limits: connections_max; EXCHANGE_JOIN_NS to come to a JOIN, from accept on. */
+ * With auth AEAD set, a client that wishes auth none is refused rather than surprised; with auth
+ * none set, a client that wishes AEAD gets it.
+ *
+ * Limits: connections_max sessions; EXCHANGE_PENDING_MAX connections beside them that have not
+ * joined yet (the oldest gives way to a newcomer, so a flood of mute connections cannot lock the
+ * door); EXCHANGE_JOIN_NS to come to a JOIN, from accept on; EXCHANGE_BYTES_MAX received bytes in a
+ * connection's life. The tables are allocated at creation. OpenSSL allocates beside them, per
+ * connection and no more than EXCHANGE_TLS_BYTES_MAX, which the limit of received bytes sees to:
+ * at most (connections_max + EXCHANGE_PENDING_MAX) x EXCHANGE_TLS_BYTES_MAX.
+ *
+ * Life: create, core_add(exchange_tile_ops), run; exchange_stop() after the doors were told to
+ * stop, or their sessions end before what they have under way is committed; destroy when neither
+ * this core nor a door's runs any more, because ciphers that no door gave back end there. */
 #ifndef EAGRE_NET_EXCHANGE_EXCHANGE_H
 #define EAGRE_NET_EXCHANGE_EXCHANGE_H
 
@@ -30,6 +42,12 @@
 
 #define EXCHANGE_JOIN_NS (5 * NS_PER_S)
 #define EXCHANGE_CREDENTIALS_MAX 1024u
+/* Each connection that is held keeps one receive under way, and a ring has IO_REQUESTS_MAX for all
+ * tiles of its core. */
+#define EXCHANGE_CONNECTIONS_MAX 2048u
+#define EXCHANGE_PENDING_MAX 128u
+#define EXCHANGE_BYTES_MAX (16 * KIB)
+#define EXCHANGE_TLS_BYTES_MAX (96 * KIB)
 
 struct exchange_door_link {
     struct ring *grants; /* of struct door_grant; we produce */
@@ -46,7 +64,8 @@ struct exchange_config {
     int listener_fd; /* borrowed */
     uint32_t door_count;
     struct exchange_door_link doors[WIRE_TILES_MAX];
-    uint32_t connections_max; /* [native.sessions_max] over all doors */
+    uint32_t connections_max; /* [native.sessions_max] over all doors, at most
+                                 EXCHANGE_CONNECTIONS_MAX */
     uint8_t ip[16];           /* where the data go; all zero: where the connection came in */
     uint32_t datagram_bytes_max;
     uint16_t window;
@@ -64,8 +83,10 @@ struct exchange_config {
 /* Written by control's core, read by anyone (relaxed). */
 struct exchange_counters {
     _Atomic uint64_t accepted;
-    _Atomic uint64_t refused_limit;
+    _Atomic uint64_t refused_limit; /* sessions, pending connections, descriptors or memory */
     _Atomic uint64_t refused_credentials;
+    _Atomic uint64_t refused_protocol; /* malformed or out of place, version, auth, datagram size */
+    _Atomic uint64_t refused_busy;     /* the ring to the door was full */
     _Atomic uint64_t failed_tls;
     _Atomic uint64_t timed_out;
     _Atomic uint64_t granted;
