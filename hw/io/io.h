@@ -40,7 +40,7 @@ enum io_op {
                 */
     IO_RECV,   /* stream; result 0 is end of stream */
     IO_SENDV,  /* stream; iovecs must live until the completion; never raises SIGPIPE */
-    IO_POLL,   /* once: fd can be read (result > 0) */
+    IO_POLL,   /* fd only; once: fd can be read, or has an error to tell (result > 0) */
 };
 
 struct io_request {

@@ -237,6 +237,8 @@ threads_stream_run(const struct io_request *request)
             result = poll(&entry, 1, 0);
             if (result == 0)
                 return -EAGAIN;
+            if (result > 0 && (entry.revents & POLLNVAL) != 0)
+                return -EBADF; /* as the kernel's ring says it */
         } else {
             struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)request->iovecs,
                                      .msg_iovlen = request->iovec_count};

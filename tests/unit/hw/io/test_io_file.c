@@ -25,7 +25,7 @@ FOR_EACH_BODY(io_file, answers_a_bad_descriptor_with_an_error)
     struct iovec one = {&byte, 1};
 
     static const enum io_op ops[] = {
-        IO_READ, IO_WRITE, IO_WRITEV, IO_FDATASYNC, IO_ACCEPT, IO_RECV, IO_SENDV};
+        IO_READ, IO_WRITE, IO_WRITEV, IO_FDATASYNC, IO_ACCEPT, IO_RECV, IO_SENDV, IO_POLL};
     for (size_t i = 0; i < ARRAY_COUNT(ops); i++) {
         struct io_request request = {.tag = i + 1, .op = ops[i], .fd = 9999, .buffer = &byte};
 
