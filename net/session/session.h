@@ -5,21 +5,23 @@
  * topics or rings: its user hands it datagrams and takes what is deliverable, writes frames and
  * takes the datagrams to send.
  *
- *   in:   session_receive(session, datagram, ...) -> while (session_take(session, room, &frames))
- * ... out:  at = session_reserve(session, bytes); ... session_commit(session, used); while ((count
- * = session_transmit(session, now, datagram, capacity)) > 0) ... send ... time:
- * session_tick(session, now) when session_deadline(session) has come
+ *     in:   session_receive(session, datagram, ...);
+ *           while (session_take(session, room, &frames)) ... wire_frame_next(&frames, &frame) ...
+ *     out:  at = session_reserve(session, bytes); ... session_commit(session, used);
+ *           while ((count = session_transmit(session, now, datagram, capacity)) > 0) ... send ...
+ *     time: session_tick(session, now) when session_deadline(session) has come
  *
  *            client                                   server
- *   HELLO_SENT ──RETRY(cookie)──► HELLO_SENT      GRANTED (keys known, nothing allocated)
- *       │ READY                                       │ HELLO with a good cookie -> READY
- *       ▼                                             ▼
- *     OPEN ◄──────────── frames ────────────────►   OPEN ──CLOSE, silence, keys used up──► CLOSED
+ *   HELLO_SENT --RETRY(cookie)--> HELLO_SENT      GRANTED (keys known, nothing allocated)
+ *       | READY                                       | HELLO with a good cookie -> READY
+ *       v                                             v
+ *     OPEN <--------------- frames --------------->  OPEN --CLOSE, silence, keys used up--> CLOSED
  *
- * Reliability: see net/wire: packet numbers name transmissions, sequences name what is delivered. A
- * packet is lost when one sent three packets later has arrived, or after the probe timeout; what it
- * carried goes out again under a new packet number. The window is the least of the peer's credit,
- * the SACK width and a delay-based congestion window.
+ * Reliability: see net/wire: packet numbers name transmissions, sequences name what is delivered;
+ * both start at 1. A packet is lost when one sent three packets later has arrived, or after the
+ * probe timeout; what it carried goes out again under a new packet number. The window is the least
+ * of the peer's credit, the SACK width and a delay-based congestion window. An acknowledged packet
+ * is kept by its receiver: nothing is taken back.
  *
  * Memory: a struct session has fixed size; packets that wait for their ack, and packets that came
  * out of order, lie in slots of a struct session_pool shared by all sessions of a core, so silence
@@ -79,10 +81,10 @@ struct session_config {
 };
 
 struct session_counters {
-    uint64_t received_packets;  /* authentic */
-    uint64_t received_replayed; /* packet number seen before or too old */
-    uint64_t received_forged;   /* tag or CRC wrong */
-    uint64_t received_malformed;
+    uint64_t received_packets;    /* authentic */
+    uint64_t received_replayed;   /* packet number seen before or too old */
+    uint64_t received_forged;     /* tag or CRC wrong */
+    uint64_t received_malformed;  /* no packet of ours, not of this state, or malformed inside */
     uint64_t received_duplicates; /* authentic, sequence known */
     uint64_t received_reordered;
     uint64_t dropped_no_credit; /* sequence beyond what was granted */
@@ -102,14 +104,17 @@ void session_init(struct session *session, const struct session_config *config, 
 void session_fini(struct session *session);
 
 enum session_state session_state(const struct session *session);
-uint16_t session_close_code(
-    const struct session *session); /* enum wire_close_code, or UINT16_MAX: silence */
+/* enum wire_close_code, ours or the peer's; UINT16_MAX: silence, or not closed. */
+uint16_t session_close_code(const struct session *session);
+/* What the one who closed it said to people; "" when nothing. Borrowed until session_init(). */
+const char *session_close_text(const struct session *session);
 const struct session_counters *session_counters(const struct session *session);
 /* Smoothed round trip and its deviation in ns; 0 before the first sample. */
 uint64_t session_rtt_ns(const struct session *session);
 
-/* Server: a HELLO whose cookie was verified (cookie.h). True: authentic, the session is OPEN and a
- * READY will be transmitted. */
+/* Server: a HELLO whose cookie was verified (cookie.h); byte_count at most NIC_DATAGRAM_BYTES_MAX.
+ * True: authentic and new, the session is OPEN and a READY will be transmitted, to the address that
+ * the cookie proved. For an OPEN session READY is repeated: the client did not get it, or moved. */
 bool session_accept_hello(struct session *session,
                           const uint8_t *datagram,
                           uint32_t byte_count,
@@ -121,13 +126,14 @@ enum session_received {
     SESSION_DROPPED,   /* forged, replayed, malformed, without credit or without room: counted,
                           nothing else happened */
 };
-/* One datagram of this session (its header names it). Cheap checks first, then the cipher.
+/* One datagram of this session (its header names it). Cheap checks first, then the cipher. HELLO is
+ * not for here.
  *
  * datagram    [byte_count], borrowed until session_take() returned false or the next call: what is
  *             in order is handed on from where it lies (plain) or from the scratch buffer (sealed).
  * scratch     [datagram_bytes_max] of the caller: where it is opened.
  * room_bytes  What the caller can take of frames now; a sequenced packet in order that is longer is
- *             dropped unread, and will come again. */
+ *             dropped after its acks were read, and will come again. */
 enum session_received session_receive(struct session *session,
                                       const uint8_t *datagram,
                                       uint32_t byte_count,
@@ -135,19 +141,25 @@ enum session_received session_receive(struct session *session,
                                       uint32_t room_bytes,
                                       uint64_t now_ns);
 
-/* The frames of the next packet whose turn it is, sequenced or (of the datagram just received) not;
- * acks, pings and closes are dealt with inside and left out where they stand alone. False: nothing,
- * or the next one is longer than room_bytes. *ret_frames is borrowed until the next call of either
- * function. To be called until false after each session_receive(). */
+/* The frames of the next sequenced packet whose turn it is; never empty. They begin with a frame of
+ * the user's; frames that the session has dealt with (type <= WIRE_FRAME_CLOSE: ACK, PING, CLOSE,
+ * PADDING) may stand between and behind: skip them. All are well formed, wire_frame_next() reaches
+ * the end; bodies are the user's to check. False: nothing, or the next one is longer than
+ * room_bytes: then call again when there is room, it is acknowledged and comes from nowhere else.
+ * *ret_frames is borrowed until the next call of session_take(), session_receive(), session_close()
+ * or session_fini(). To be called until false after each session_receive(). */
 bool session_take(struct session *session, uint32_t room_bytes, struct bytes *ret_frames) MUST_USE;
 
-/* How many further packets the peer may send from now on: ahead of what was taken. Shrinks nothing
- * that was granted. To be set by the user when its room changes; [0, SESSION_WINDOW_MAX]. */
+/* How many packets the peer may have sent beyond what was taken, [0, SESSION_WINDOW_MAX]; at first
+ * config.window. The border moves on with each packet taken, and is told to the peer by the next
+ * ACK frame (at once when it runs dry); a user whose room is measured in something else sets it
+ * again before each round of session_transmit(). Takes nothing back that was told. */
 void session_grant(struct session *session, uint32_t packets);
 
 /* Room for one sequenced frame of up to frame_bytes (header included) at the end of the packet
- * under construction, or NULL when the window is full or the pool empty (load). frame_bytes at most
- * session_frame_bytes_max(). */
+ * under construction, or NULL when the window is full, the pool empty or the session not OPEN
+ * (load). frame_bytes in [1, session_frame_bytes_max()]. To be followed by session_commit() before
+ * any other call. */
 uint8_t *session_reserve(struct session *session, uint32_t frame_bytes) MUST_USE;
 /* The frame reserved last is complete with so many bytes (0: nothing was written). */
 void session_commit(struct session *session, uint32_t frame_bytes);
@@ -157,7 +169,8 @@ uint32_t session_window(const struct session *session);
 /* Sequenced packets not acknowledged yet. */
 uint32_t session_unacked(const struct session *session);
 
-/* A PING of the user with its token; the reply calls no one: session_pong() tells. */
+/* A PING of the user with its token (not UINT64_MAX), sent once; session_pong() tells when the
+ * answer to the last one came. */
 void session_ping(struct session *session, uint64_t token);
 bool session_pong(struct session *session, uint64_t *ret_token) MUST_USE;
 
