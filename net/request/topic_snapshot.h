@@ -14,6 +14,7 @@ struct topic_snapshot {
     bool gone; /* deleted: forget it */
     uint32_t partition_count;
     uint32_t batch_bytes_max;          /* max.message.bytes */
+    bool is_memory;                    /* eagre.durability = memory */
     struct partition_ref partitions[]; /* [partition_count] */
 };
 

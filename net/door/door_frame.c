@@ -1,0 +1,113 @@
+/* The frames of one packet, in order. Acks, pings and closes were dealt with by the session and are
+ * passed over here; a frame that only a server sends, or that makes no sense, ends the session. */
+#include "net/door/door_internal.h"
+
+static enum rc
+frame_data(struct door *door, struct door_session *session, const struct wire_frame *frame)
+{
+    struct wire_data data;
+    enum rc rc = wire_data_decode(frame, &data);
+
+    return rc == RC_OK ? produce__data(door, session, &data) : rc;
+}
+
+static enum rc
+frame_data_frag(struct door *door, struct door_session *session, const struct wire_frame *frame)
+{
+    struct wire_data_frag frag;
+    enum rc rc = wire_data_frag_decode(frame, &frag);
+
+    return rc == RC_OK ? message__piece(door, session, &frag) : rc;
+}
+
+static enum rc
+frame_resolve(struct door *door, struct door_session *session, const struct wire_frame *frame)
+{
+    struct wire_resolve resolve;
+    enum rc rc = wire_resolve_decode(frame, &resolve);
+
+    return rc == RC_OK ? resolve__ask(door, session, &resolve) : rc;
+}
+
+static enum rc
+frame_fetch(struct door *door, struct door_session *session, const struct wire_frame *frame)
+{
+    struct wire_fetch fetch;
+    enum rc rc = wire_fetch_decode(frame, &fetch);
+
+    return rc == RC_OK ? read__fetch(door, session, &fetch) : rc;
+}
+
+static enum rc
+frame_subscribe(struct door *door, struct door_session *session, const struct wire_frame *frame)
+{
+    struct wire_subscribe subscribe;
+    enum rc rc = wire_subscribe_decode(frame, &subscribe);
+
+    return rc == RC_OK ? read__subscribe(door, session, &subscribe) : rc;
+}
+
+static enum rc
+frame_credit(struct door *door, struct door_session *session, const struct wire_frame *frame)
+{
+    struct wire_credit credit;
+    enum rc rc = wire_credit_decode(frame, &credit);
+
+    return rc == RC_OK ? read__credit(door, session, &credit, (frame->flags & WIRE_CREDIT_END) != 0)
+                       : rc;
+}
+
+static enum rc
+frame_call(struct door *door, struct door_session *session, const struct wire_frame *frame)
+{
+    struct wire_call call;
+    enum rc rc = wire_call_decode(frame, &call);
+
+    return rc == RC_OK ? call__piece(door, session, &call) : rc;
+}
+
+static enum rc
+frame_one(struct door *door, struct door_session *session, const struct wire_frame *frame)
+{
+    switch (frame->type) {
+    case WIRE_FRAME_PADDING:
+    case WIRE_FRAME_ACK:
+    case WIRE_FRAME_PING:
+    case WIRE_FRAME_CLOSE:
+        return RC_OK;
+    case WIRE_FRAME_DATA:
+        return frame_data(door, session, frame);
+    case WIRE_FRAME_DATA_FRAG:
+        return frame_data_frag(door, session, frame);
+    case WIRE_FRAME_RESOLVE:
+        return frame_resolve(door, session, frame);
+    case WIRE_FRAME_FETCH:
+        return frame_fetch(door, session, frame);
+    case WIRE_FRAME_SUBSCRIBE:
+        return frame_subscribe(door, session, frame);
+    case WIRE_FRAME_CREDIT:
+        return frame_credit(door, session, frame);
+    case WIRE_FRAME_CALL:
+        return frame_call(door, session, frame);
+    default:
+        return RC_MALFORMED;
+    }
+}
+
+void
+frame__run(struct door *door, struct door_session *session, struct bytes frames)
+{
+    struct wire_frame frame;
+    enum rc rc = RC_OK;
+
+    while (rc == RC_OK && wire_frame_next(&frames, &frame))
+        rc = frame_one(door, session, &frame);
+    if (LIKELY(rc == RC_OK))
+        return;
+    if (rc != RC_LIMIT)
+        door__count(&door->counters.malformed, 1);
+    session_close(session->session,
+                  rc == RC_LIMIT ? WIRE_CLOSE_LIMIT : WIRE_CLOSE_PROTOCOL,
+                  rc == RC_LIMIT ? "too many unanswered requests" : wire_frame_name(frame.type));
+    session__activate(door, session);
+}
