@@ -363,21 +363,30 @@ connection__received(struct exchange *exchange, uint32_t idx, int32_t result)
     exchange->ready_last = idx;
 }
 
+/* What came is not what the protocol has. Who holds a session got its one answer already. */
+static void
+connection_disobey(struct exchange *exchange, uint32_t idx)
+{
+    if (exchange__connection(exchange, idx)->state == EXCHANGE_JOINING) {
+        join__malformed(exchange, idx);
+        return;
+    }
+    exchange__count(&exchange->counters.refused_protocol);
+    connection__farewell(exchange, idx);
+}
+
 /* One message in the state that it finds. */
 static void
 connection_obey(struct exchange *exchange, uint32_t idx, uint8_t type, struct bytes body)
 {
-    const struct exchange_connection *connection = exchange__connection(exchange, idx);
+    uint8_t state = exchange__connection(exchange, idx)->state;
 
-    if (connection->state == EXCHANGE_JOINING && type == WIRE_CONTROL_JOIN) {
+    if (state == EXCHANGE_JOINING && type == WIRE_CONTROL_JOIN)
         join__run(exchange, idx, body);
-    } else if (connection->state == EXCHANGE_JOINING) {
-        join__malformed(exchange, idx);
-    } else {
-        if (type != WIRE_CONTROL_LEAVE)
-            exchange__count(&exchange->counters.refused_protocol);
+    else if (state == EXCHANGE_HELD && type == WIRE_CONTROL_LEAVE)
         connection__farewell(exchange, idx);
-    }
+    else
+        connection_disobey(exchange, idx);
 }
 
 /* Cuts what was read into messages. Each is cleared once it was obeyed: a JOIN has a secret. */
@@ -396,7 +405,7 @@ connection_cut(struct exchange *exchange, uint32_t idx)
         if (rc == RC_AGAIN && !is_full)
             return;
         if (rc != RC_OK) {
-            join__malformed(exchange, idx);
+            connection_disobey(exchange, idx);
             return;
         }
         CHECK(bytes > 0 && bytes <= connection->message_count);

@@ -153,7 +153,7 @@ void connection__write(struct exchange *exchange, uint32_t idx, const uint8_t *a
 /* join.c */
 /* Answers a JOIN with a GRANT (the connection is HELD) or a REFUSED (it says farewell). */
 void join__run(struct exchange *exchange, uint32_t idx, struct bytes body);
-/* Refuses whatever it was that came. */
+/* Refuses what came instead of a JOIN. */
 void join__malformed(struct exchange *exchange, uint32_t idx);
 /* "event peer=... text", unless too many were written in this second. */
 void join__audit(struct exchange *exchange, uint32_t idx, const char *event, const char *text);
