@@ -128,7 +128,7 @@ many_users(uint32_t count)
     size_t at = 0;
 
     for (uint32_t i = 0; i < count; i++)
-        at += (size_t)sprintf(text + at, "user%u:secret%u\n", i, i);
+        at += (size_t)snprintf(text + at, 32, "user%u:secret%u\n", i, i);
     return text;
 }
 
