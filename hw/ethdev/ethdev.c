@@ -269,6 +269,8 @@ ethdev_stats(const struct ethdev *port, struct ethdev_stats *ret_stats)
         .errors = stats.ierrors + stats.oerrors,
         .no_buffer = stats.rx_nombuf,
     };
+    for (uint32_t i = 0; i < port->queue_count; i++)
+        ret_stats->buffers_in_use += rte_mempool_in_use_count(port->pools[i]);
     return RC_OK;
 }
 

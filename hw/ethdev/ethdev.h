@@ -41,9 +41,14 @@ struct ethdev_config {
 struct ethdev; /* a port */
 
 /* RC_OK; RC_INVALID (devargs, address), RC_DENIED, RC_NO_MEMORY, RC_UNSUPPORTED (no such driver or
- * port); cause in trail. ret_queues: [queue_count], each closed by nic_close(); the port stops with
- * the last. A vhost-user socket file left by a dead process is removed, a new one gets mode 0600.
- * Runs on: start-up.  Allocates: yes.  Blocks: up to 2 s. */
+ * port), RC_NOT_FOUND (virtio_user: nobody serves a port there, try later), RC_BUSY (another
+ * process listens on the socket), RC_EXISTS (this process has a port of that name); cause in trail.
+ * ret_queues: [queue_count], each closed by nic_close(); the port stops with the last, and may be
+ * opened again. A vhost-user socket file left by a dead process is removed, a new one gets mode
+ * 0600. Which thread owns a queue is settled by its first nic_receive() or nic_reserve().
+ * Sets the process's umask and RUNTIME_DIRECTORY for a moment: no other thread may create files or
+ * read the environment meanwhile.
+ * Runs on: start-up.  Allocates: yes.  Blocks: 0.2 s for the first port, up to 2 s. */
 enum rc ethdev_open(const struct ethdev_config *config,
                     struct ethdev **ret_port,
                     struct nic **ret_queues,
@@ -53,13 +58,18 @@ enum rc ethdev_open(const struct ethdev_config *config,
  * offloads, memory. */
 void ethdev_text(const struct ethdev *port, char *text, size_t capacity);
 
-/* The port's own counters, to be compared with struct nic_counters; read by the queue's owner. */
+/* The port's own counters since it was opened, to be compared with struct nic_counters:
+ *     received_packets = datagrams + malformed + foreign + ARP + echo requests
+ *     sent_packets     = datagrams + ARP + echo replies + what came from the exception port
+ * Blocks: as long as the driver takes (shared memory: no; a virtual function: a mailbox). */
 struct ethdev_stats {
     uint64_t received_packets;
     uint64_t sent_packets;
     uint64_t missed;
     uint64_t errors;
     uint64_t no_buffer;
+    uint64_t buffers_in_use; /* of all queues' pools: posted to rings, given out, or waiting to be
+                                sent; on a vhost port 0 when nothing is under way */
 };
 enum rc ethdev_stats(const struct ethdev *port, struct ethdev_stats *ret_stats) MUST_USE;
 

@@ -110,9 +110,8 @@ read_paths(struct ethdev_args *args, struct diag_trail *trail)
     if (listens &&
         !ethdev__args_value(args->text, key, args->listen_path, sizeof(args->listen_path))) {
         diag_trail_add(trail,
-                       "%s= of \"%s\" is longer than a socket's path may be (%u bytes)",
+                       "%s= is longer than a socket's path may be (%u bytes)",
                        key,
-                       args->text,
                        ETHDEV_PATH_MAX - 1);
         return RC_INVALID;
     }
