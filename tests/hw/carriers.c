@@ -107,5 +107,7 @@ const struct hw_carrier hw_carriers[] = {
     {"socket-ipv6", "UDP on ::1", open_socket_ipv6},
     {"socket-any", "a socket open to any address of both families", open_socket_any},
     {"socket-between", "UDP between two network namespaces", hw_open_socket_between},
+    {"virtio", "virtio_user on a vhost-user port, in one process", hw_open_virtio},
+    {"device", "a DPDK port and a kernel socket behind it", hw_open_device},
     {NULL, NULL, NULL},
 };

@@ -3,6 +3,8 @@
 
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
 
 #define QUIET_NS (50 * NS_PER_MS)
 #define MANY 20000u
@@ -365,6 +367,76 @@ its_descriptor_tells_when_something_arrives(struct hw_pair *pair)
     return true;
 }
 
+static bool
+has_descriptor(const struct hw_pair *pair)
+{
+    return pair->near->wait_fd >= 0 || pair->far->wait_fd >= 0;
+}
+
+/* ---- what the owner of an address owes its network ---- */
+
+static bool
+has_ping(const struct hw_pair *pair)
+{
+    return pair->ping_fd != 0;
+}
+
+/* RFC 1071, over an even or odd number of bytes. */
+static uint16_t
+internet_sum(const uint8_t *bytes, uint32_t byte_count)
+{
+    uint32_t sum = 0;
+
+    for (uint32_t i = 0; i < byte_count; i++)
+        sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~sum;
+}
+
+/* One echo request of the far kernel; the near end is polled until the answer is there. */
+static bool
+ping_once(struct hw_pair *pair, uint8_t sequence, uint32_t payload_bytes)
+{
+    uint8_t request[8 + 1472] = {8, 0, 0, 0, 0x45, 0x41, 0, sequence};
+    uint8_t answer[2048];
+    uint32_t byte_count = 8 + payload_bytes;
+    uint64_t begin_ns = hw_now_ns();
+
+    flow_fill(request + 8, payload_bytes, sequence);
+    uint16_t sum = internet_sum(request, byte_count);
+    request[2] = (uint8_t)(sum >> 8);
+    request[3] = (uint8_t)sum;
+    EXPECT(send(pair->ping_fd, request, byte_count, 0) == (ssize_t)byte_count, "no request");
+    while (hw_now_ns() - begin_ns < 2 * NS_PER_S) {
+        (void)flow_drain(pair->near, 0);
+        (void)nic_flush(pair->near);
+        ssize_t count = recv(pair->ping_fd, answer, sizeof(answer), 0);
+        uint8_t *icmp = answer + 20; /* behind the IPv4 header */
+
+        if (count != (ssize_t)byte_count + 20 || icmp[0] != 0 || memcmp(icmp + 4, request + 4, 4))
+            continue;
+        EXPECT(memcmp(icmp + 8, request + 8, payload_bytes) == 0, "another payload came back");
+        EXPECT(internet_sum(icmp, byte_count) == 0, "a wrong checksum came back");
+        return true;
+    }
+    EXPECT(false, "echo request %u (%u bytes) has no answer", sequence, payload_bytes);
+}
+
+static bool
+it_answers_pings_of_every_size(struct hw_pair *pair)
+{
+    uint64_t replies = value(&pair->near->counters.icmp_replies);
+
+    for (uint32_t i = 0; i <= 32; i++) {
+        if (!ping_once(pair, (uint8_t)i, i * 46))
+            return false;
+    }
+    EXPECT(value(&pair->near->counters.icmp_replies) - replies == 33, "it did not count them");
+    EXPECT(value(&pair->near->counters.arp_replies) > 0, "nobody asked for its hardware address");
+    return true;
+}
+
 /* ---- the end ---- */
 
 static bool
@@ -393,17 +465,21 @@ a_peer_that_is_gone_breaks_nothing(struct hw_pair *pair)
 }
 
 const struct hw_check hw_checks[] = {
-    {"every size arrives intact", every_size_arrives_intact},
-    {"bursts of every length keep their order", bursts_of_every_length_keep_their_order},
-    {"mixed sizes keep their bounds", mixed_sizes_keep_their_bounds},
+    {"every size arrives intact", NULL, every_size_arrives_intact},
+    {"bursts of every length keep their order", NULL, bursts_of_every_length_keep_their_order},
+    {"mixed sizes keep their bounds", NULL, mixed_sizes_keep_their_bounds},
     {"answers find their way by the address of the peer",
+     NULL,
      answers_find_their_way_by_the_address_of_the_peer},
-    {"counters agree to the packet", counters_agree_to_the_packet},
-    {"cancelled buffers come back", cancelled_buffers_come_back},
-    {"part of a reservation may be sent", part_of_a_reservation_may_be_sent},
-    {"a flood is bounded and counted", a_flood_is_bounded_and_counted},
-    {"its descriptor tells when something arrives", its_descriptor_tells_when_something_arrives},
-    {"long traffic gives every buffer back", long_traffic_gives_every_buffer_back},
-    {"a peer that is gone breaks nothing", a_peer_that_is_gone_breaks_nothing},
-    {NULL, NULL},
+    {"counters agree to the packet", NULL, counters_agree_to_the_packet},
+    {"cancelled buffers come back", NULL, cancelled_buffers_come_back},
+    {"part of a reservation may be sent", NULL, part_of_a_reservation_may_be_sent},
+    {"a flood is bounded and counted", NULL, a_flood_is_bounded_and_counted},
+    {"its descriptor tells when something arrives",
+     has_descriptor,
+     its_descriptor_tells_when_something_arrives},
+    {"it answers pings of every size", has_ping, it_answers_pings_of_every_size},
+    {"long traffic gives every buffer back", NULL, long_traffic_gives_every_buffer_back},
+    {"a peer that is gone breaks nothing", NULL, a_peer_that_is_gone_breaks_nothing},
+    {NULL, NULL, NULL},
 };

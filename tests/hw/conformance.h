@@ -16,6 +16,8 @@ struct hw_pair {
     uint32_t (*in_use)(void *ctx);
     void *ctx;
     bool keeps_descriptors; /* opening leaves files open for good (EAL) */
+    int ping_fd; /* 0, or a raw ICMP socket of the kernel at the far end, connected to the near
+                    address; closed by main.c */
 };
 
 /* "key=value" words of the command line. */
@@ -41,6 +43,18 @@ extern const struct hw_carrier hw_carriers[];
 enum rc hw_open_socket_between(const struct hw_options *options,
                                struct hw_pair *ret_pair,
                                struct diag_trail *trail);
+/* Two ports of this process: vhost-user and virtio_user. */
+enum rc hw_open_virtio(const struct hw_options *options,
+                       struct hw_pair *ret_pair,
+                       struct diag_trail *trail);
+/* A port of these devargs=, address near=; after= is a command to run when it is open. */
+enum rc hw_open_device(const struct hw_options *options,
+                       struct hw_pair *ret_pair,
+                       struct diag_trail *trail);
+/* A socket for struct hw_pair's ping_fd, or -1. */
+int hw_open_far_ping(const struct hw_options *options,
+                     const struct nic_address *near,
+                     struct diag_trail *trail);
 /* A kernel socket at address `far`, port 40000, in namespace `far-ns` when that is given. */
 enum rc hw_open_far_socket(const struct hw_options *options,
                            struct nic **ret_nic,
@@ -48,6 +62,8 @@ enum rc hw_open_far_socket(const struct hw_options *options,
 
 struct hw_check {
     const char *name; /* reads as a sentence about a carrier */
+    /* Whether it makes sense here; NULL: always. */
+    bool (*applies)(const struct hw_pair *pair);
     /* False: says why on stdout. */
     bool (*run)(struct hw_pair *pair);
 };

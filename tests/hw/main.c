@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define EXIT_SKIPPED 77
 
@@ -103,6 +104,9 @@ conformance_run(const struct hw_carrier *carrier, const struct hw_options *optio
     }
     for (const struct hw_check *check = hw_checks; failed == 0 && check->name != NULL; check++) {
         uint64_t begin_ns = hw_now_ns();
+
+        if (check->applies != NULL && !check->applies(&pair))
+            continue;
         bool good = check->run(&pair);
 
         printf("%s %s: %s (%.2f s)\n",
@@ -119,6 +123,8 @@ conformance_run(const struct hw_carrier *carrier, const struct hw_options *optio
         counters_print("far", pair.far);
     nic_close(pair.far);
     nic_close(pair.near);
+    if (pair.ping_fd != 0)
+        (void)close(pair.ping_fd);
     if (!pair.keeps_descriptors) {
         bool good = descriptor_count() == descriptors;
 
