@@ -377,8 +377,8 @@ eagre_subscriber_preset(const char *topic)
     return options;
 }
 
-/* Opens a subscriber. Memory: partitions_max x (receive_bytes + 1 MiB) + unpacked_bytes, of which
- * only what is used is touched.
+/* Opens a subscriber. Memory: partitions_max x (3/2 receive_bytes + 2.5 MiB) + unpacked_bytes, of
+ * which only what is used is touched.
  * EAGRE_OK, _INVALID, _NO_MEMORY, _LIMIT.  Allocates: yes.  Blocks: never. */
 int eagre_subscribe(struct eagre_client *client,
                     const struct eagre_subscriber_options *options,
