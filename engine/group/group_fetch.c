@@ -1,0 +1,342 @@
+/* OffsetFetch and OffsetDelete. */
+#include "engine/group/group_inner.h"
+
+/* ---- OffsetFetch: up to version 7 one group and flat lists, from 8 on a list of groups. An
+ * unknown group, topic or partition is no error: its offset is -1. */
+
+struct fetch_partition {
+    int64_t offset;
+    int32_t leader_epoch;
+    struct bytes metadata;
+};
+
+static struct fetch_partition
+fetch_one(const struct groups *groups,
+          const struct group *group,
+          struct bytes topic,
+          int32_t partition)
+{
+    const struct group_offset *offset = group == NULL || partition < 0
+                                            ? NULL
+                                            : offset__find(
+                                                  groups, group, topic, (uint32_t)partition);
+
+    if (offset == NULL)
+        return (struct fetch_partition){-1, -1, bytes__or_empty((struct bytes){0})};
+    return (struct fetch_partition){
+        offset->offset, offset->leader_epoch, bytes__or_empty(offset->metadata)};
+}
+
+/* Topics of a group one after the other: sorts the group's offsets by topic index. */
+static uint32_t
+fetch_all_indexes(const struct groups *groups, const struct group *group, uint32_t *to)
+{
+    uint32_t count = 0;
+
+    for (uint32_t idx = group->offset_first; idx != SLAB_NONE;) {
+        const struct group_offset *offset = slab_at(&groups->offsets, idx);
+        uint32_t at = count++;
+        /* Insertion from behind: commits of one topic stand together as a rule. */
+        while (at > 0 &&
+               ((const struct group_offset *)slab_at(&groups->offsets, to[at - 1]))->topic >
+                   offset->topic) {
+            to[at] = to[at - 1];
+            at--;
+        }
+        to[at] = idx;
+        idx = offset->after;
+    }
+    return count;
+}
+
+/* Every offset of a group as topics and partitions. False: scratch memory is too small. */
+static bool
+fetch_all(const struct groups *groups,
+          const struct group *group,
+          struct kafka_arena *arena,
+          struct kafka_offset_fetch_response_group *ret)
+{
+    uint32_t count = group == NULL ? 0 : group->offset_count;
+
+    ret->topics.at = kafka_arena_take(arena, 8); /* empty, not null */
+    ret->topics.count = 0;
+    if (count == 0)
+        return true;
+    uint32_t *indexes = kafka_arena_take(arena, count * sizeof(*indexes));
+    struct kafka_offset_fetch_response_topics *topics = kafka_arena_take(arena,
+                                                                         count * sizeof(*topics));
+    struct kafka_offset_fetch_response_partitions *partitions = kafka_arena_take(
+        arena, count * sizeof(*partitions));
+    if (indexes == NULL || topics == NULL || partitions == NULL)
+        return false;
+    fetch_all_indexes(groups, group, indexes);
+    uint32_t topic_count = 0;
+    uint32_t last_topic = SLAB_NONE;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct group_offset *offset = slab_at(&groups->offsets, indexes[i]);
+        if (offset->topic != last_topic) {
+            last_topic = offset->topic;
+            topics[topic_count].name = offset__topic(groups, offset)->name;
+            topics[topic_count++].partitions.at = &partitions[i];
+        }
+        topics[topic_count - 1].partitions.count++;
+        partitions[i] = (struct kafka_offset_fetch_response_partitions){
+            .index = (int32_t)offset->partition,
+            .committed_offset = offset->offset,
+            .committed_leader_epoch = offset->leader_epoch,
+            .metadata = bytes__or_empty(offset->metadata),
+        };
+    }
+    ret->topics.at = topics;
+    ret->topics.count = topic_count;
+    return true;
+}
+
+static bool
+fetch_named(const struct groups *groups,
+            const struct group *group,
+            const struct kafka_offset_fetch_request_group *request,
+            struct kafka_arena *arena,
+            struct kafka_offset_fetch_response_group *ret)
+{
+    uint32_t topic_count = request->topics.count;
+    struct kafka_offset_fetch_response_topics *topics = kafka_arena_take(
+        arena, topic_count * sizeof(*topics) + 8);
+
+    for (uint32_t t = 0; topics != NULL && t < topic_count; t++) {
+        const struct kafka_i32_list *wanted = &request->topics.at[t].partition_indexes;
+        struct kafka_offset_fetch_response_partitions *partitions = kafka_arena_take(
+            arena, wanted->count * sizeof(*partitions) + 8);
+        if (partitions == NULL)
+            return false;
+        for (uint32_t p = 0; p < wanted->count; p++) {
+            struct fetch_partition found = fetch_one(
+                groups, group, request->topics.at[t].name, wanted->at[p]);
+            partitions[p] = (struct kafka_offset_fetch_response_partitions){
+                .index = wanted->at[p],
+                .committed_offset = found.offset,
+                .committed_leader_epoch = found.leader_epoch,
+                .metadata = found.metadata,
+            };
+        }
+        topics[t].name = request->topics.at[t].name;
+        topics[t].topic_id = request->topics.at[t].topic_id;
+        topics[t].partitions.at = partitions;
+        topics[t].partitions.count = wanted->count;
+    }
+    ret->topics.at = topics;
+    ret->topics.count = topic_count;
+    return topics != NULL;
+}
+
+static bool
+fetch_group(const struct groups *groups,
+            const struct kafka_offset_fetch_request_group *request,
+            struct kafka_arena *arena,
+            struct kafka_offset_fetch_response_group *ret)
+{
+    const struct group *group = group__find(groups, request->group_id);
+
+    ret->group_id = request->group_id;
+    return request->topics.at == NULL ? fetch_all(groups, group, arena, ret)
+                                      : fetch_named(groups, group, request, arena, ret);
+}
+
+/* The old flat form is the new one with one group; structs are copied because their types differ.
+ */
+static bool
+fetch_flatten(const struct kafka_offset_fetch_response_group *group,
+              struct kafka_arena *arena,
+              struct kafka_offset_fetch_response *response)
+{
+    struct kafka_offset_fetch_response_topic *topics = kafka_arena_take(
+        arena, group->topics.count * sizeof(*topics) + 8);
+
+    for (uint32_t t = 0; topics != NULL && t < group->topics.count; t++) {
+        const struct kafka_offset_fetch_response_topics *from = &group->topics.at[t];
+        struct kafka_offset_fetch_response_partition *partitions = kafka_arena_take(
+            arena, from->partitions.count * sizeof(*partitions) + 8);
+        if (partitions == NULL)
+            return false;
+        for (uint32_t p = 0; p < from->partitions.count; p++)
+            partitions[p] = (struct kafka_offset_fetch_response_partition){
+                .index = from->partitions.at[p].index,
+                .committed_offset = from->partitions.at[p].committed_offset,
+                .committed_leader_epoch = from->partitions.at[p].committed_leader_epoch,
+                .metadata = from->partitions.at[p].metadata,
+            };
+        topics[t].name = from->name;
+        topics[t].partitions.at = partitions;
+        topics[t].partitions.count = from->partitions.count;
+    }
+    response->topics.at = topics;
+    response->topics.count = group->topics.count;
+    return topics != NULL;
+}
+
+/* The request of an old version as one of the new. False: no memory. */
+static bool
+fetch_lift(const struct kafka_offset_fetch_request *request,
+           struct kafka_arena *arena,
+           struct kafka_offset_fetch_request_group *ret)
+{
+    *ret = (struct kafka_offset_fetch_request_group){.group_id = request->group_id};
+    if (request->topics.at == NULL)
+        return true;
+    struct kafka_offset_fetch_request_topics *topics = kafka_arena_take(
+        arena, request->topics.count * sizeof(*topics) + 8);
+    for (uint32_t t = 0; topics != NULL && t < request->topics.count; t++) {
+        topics[t].name = request->topics.at[t].name;
+        topics[t].partition_indexes = request->topics.at[t].partition_indexes;
+    }
+    ret->topics.at = topics;
+    ret->topics.count = request->topics.count;
+    return topics != NULL;
+}
+
+void
+groups_fetch_offsets(struct groups *groups,
+                     const struct group_call *call,
+                     const struct kafka_offset_fetch_request *request)
+{
+    struct kafka_arena arena = groups->config.hooks.scratch(groups->config.hooks.ctx);
+    struct kafka_offset_fetch_response response;
+    bool fits;
+
+    kafka_offset_fetch_response_defaults(&response);
+    if (call->version < 8) {
+        struct kafka_offset_fetch_request_group one;
+        struct kafka_offset_fetch_response_group found = {0};
+        fits = fetch_lift(request, &arena, &one) && fetch_group(groups, &one, &arena, &found) &&
+               fetch_flatten(&found, &arena, &response);
+        response.error = fits ? KAFKA_ERROR_NONE : KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+        groups__answer(groups, call->token, &response);
+        return;
+    }
+    uint32_t count = request->groups.count;
+    struct kafka_offset_fetch_response_group *list = kafka_arena_take(&arena,
+                                                                      count * sizeof(*list) + 8);
+    for (uint32_t i = 0; list != NULL && i < count; i++)
+        if (!fetch_group(groups, &request->groups.at[i], &arena, &list[i])) {
+            list[i] = (struct kafka_offset_fetch_response_group){
+                .group_id = request->groups.at[i].group_id,
+                .error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE};
+        }
+    response.groups.at = list;
+    response.groups.count = list != NULL ? count : 0;
+    groups__answer(groups, call->token, &response);
+}
+
+/* ---- OffsetDelete: answered when the tombstones are durable */
+
+static void
+delete_answer(struct groups *groups,
+              uint64_t token,
+              const struct kafka_offset_delete_request *request,
+              const int16_t *errors,
+              int16_t error)
+{
+    struct kafka_arena arena = groups->config.hooks.scratch(groups->config.hooks.ctx);
+    struct kafka_offset_delete_response response;
+    struct kafka_offset_delete_response_topic *topics = kafka_arena_take(
+        &arena, request->topics.count * sizeof(*topics) + 8);
+    uint32_t item = 0;
+
+    kafka_offset_delete_response_defaults(&response);
+    response.error = error;
+    for (uint32_t t = 0; error == 0 && topics != NULL && t < request->topics.count; t++) {
+        uint32_t count = request->topics.at[t].partitions.count;
+        struct kafka_offset_delete_response_partition *partitions = kafka_arena_take(
+            &arena, count * sizeof(*partitions) + 8);
+        if (partitions == NULL)
+            break;
+        for (uint32_t p = 0; p < count; p++, item++) {
+            partitions[p].index = request->topics.at[t].partitions.at[p].index;
+            partitions[p].error = errors[item];
+        }
+        topics[t].name = request->topics.at[t].name;
+        topics[t].partitions.at = partitions;
+        topics[t].partitions.count = count;
+        response.topics.count = t + 1;
+    }
+    response.topics.at = topics;
+    groups__answer(groups, token, &response);
+}
+
+static void
+delete_append(struct groups *groups,
+              struct group *group,
+              const struct kafka_offset_delete_request *request,
+              struct group_wait *wait)
+{
+    uint32_t item = 0;
+
+    for (uint32_t t = 0; t < request->topics.count; t++) {
+        const struct kafka_offset_delete_request_topic *topic = &request->topics.at[t];
+        for (uint32_t p = 0; p < topic->partitions.count; p++, item++) {
+            uint32_t partition = (uint32_t)topic->partitions.at[p].index;
+            wait->errors[item] = KAFKA_ERROR_NONE;
+            if (offset__find(groups, group, topic->name, partition) == NULL)
+                continue;
+            if (!record__append_offset_gone(groups, group, topic->name, partition, &wait->number))
+                wait->errors[item] = KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
+        }
+    }
+}
+
+void
+groups_delete_offsets(struct groups *groups,
+                      const struct group_call *call,
+                      const struct kafka_offset_delete_request *request)
+{
+    struct group *group = group__find(groups, request->group_id);
+    struct group_wait wait = {
+        .token = call->token, .request = request, .kind = GROUP_WAIT_DELETE_OFFSETS};
+    int16_t error = KAFKA_ERROR_NONE;
+
+    for (uint32_t t = 0; t < request->topics.count; t++)
+        wait.error_count += request->topics.at[t].partitions.count;
+    if (group == NULL || group->state == GROUP_DEAD)
+        error = KAFKA_ERROR_GROUP_ID_NOT_FOUND;
+    else if (group->state != GROUP_EMPTY)
+        error = KAFKA_ERROR_NON_EMPTY_GROUP;
+    else if (groups->waits.used == groups->waits.count)
+        error = KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
+    if (error == KAFKA_ERROR_NONE && wait.error_count > 0) {
+        wait.errors = group_heap_take(&groups->heap, wait.error_count * sizeof(int16_t));
+        error = wait.errors == NULL ? KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE : error;
+    }
+    if (error != KAFKA_ERROR_NONE) {
+        delete_answer(groups, call->token, request, NULL, error);
+        return;
+    }
+    wait.group = group__idx(groups, group);
+    delete_append(groups, group, request, &wait);
+    if (wait.number == 0) {
+        delete_answer(groups, call->token, request, wait.errors, error);
+        group_heap_give(&groups->heap, wait.errors, wait.error_count * sizeof(int16_t));
+        return;
+    }
+    wait__add(groups, &wait);
+}
+
+void
+offset__delete_durable(struct groups *groups, struct group_wait *wait, enum rc rc)
+{
+    const struct kafka_offset_delete_request *request = wait->request;
+    const struct group *group = group__at(groups, wait->group);
+    uint32_t item = 0;
+
+    for (uint32_t t = 0; t < request->topics.count; t++) {
+        const struct kafka_offset_delete_request_topic *topic = &request->topics.at[t];
+        for (uint32_t p = 0; p < topic->partitions.count; p++, item++) {
+            struct group_offset *offset = offset__find(
+                groups, group, topic->name, (uint32_t)topic->partitions.at[p].index);
+            if (wait->errors[item] == KAFKA_ERROR_NONE && rc != RC_OK)
+                wait->errors[item] = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+            else if (wait->errors[item] == KAFKA_ERROR_NONE && offset != NULL)
+                offset__remove(groups, offset);
+        }
+    }
+    delete_answer(groups, wait->token, request, wait->errors, KAFKA_ERROR_NONE);
+}
