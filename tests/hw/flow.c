@@ -177,13 +177,13 @@ flow_drain(struct nic *nic, uint64_t quiet_ns)
     uint64_t moved_ns = hw_now_ns();
     uint64_t total = 0;
 
-    while (hw_now_ns() - moved_ns < quiet_ns) {
+    do {
         uint32_t count = end_poll(nic, NULL, NIC_BURST);
 
         total += count;
         if (count != 0)
             moved_ns = hw_now_ns();
-    }
+    } while (hw_now_ns() - moved_ns < quiet_ns);
     return total;
 }
 

@@ -40,7 +40,8 @@ bool flow_matches(const uint8_t *bytes, uint32_t byte_count, uint32_t number);
 /* The number of a datagram of at least 4 bytes. */
 uint32_t flow_number(const uint8_t *bytes);
 
-/* Takes and forgets what arrives at an end until nothing came for quiet_ns; gives how many. */
+/* Takes and forgets what arrives at an end until nothing came for quiet_ns, polling once at least;
+ * gives how many. */
 uint64_t flow_drain(struct nic *nic, uint64_t quiet_ns);
 /* Flushes until nothing waits or 3 s passed, receiving at both ends all the while; true when
  * nothing waits. */

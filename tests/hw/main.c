@@ -3,6 +3,7 @@
  *     eagre-hw-conformance CARRIER [key=value ...]
  *     eagre-hw-conformance --list
  *
+ * Keys: name= what the lines call it; the others are the carrier's (its opener reads them).
  * Ends with "N passed, M failed"; exit 0 when M is 0, 77 (and a line "skip: why") when the carrier
  * cannot be opened here. */
 #include "tests/hw/conformance.h"
@@ -93,13 +94,14 @@ conformance_run(const struct hw_carrier *carrier, const struct hw_options *optio
     uint32_t passed = 0;
     uint32_t failed = 0;
     uint32_t descriptors = descriptor_count();
+    const char *name = hw_option(options, "name", carrier->name);
 
     if (carrier->open(options, &pair, &trail) != RC_OK) {
-        printf("skip: %s: %s; wanted: %s\n", carrier->name, trail.text, carrier->about);
+        printf("skip: %s: %s; wanted: %s\n", name, trail.text, carrier->about);
         return EXIT_SKIPPED;
     }
     if (!hw_greet(&pair)) {
-        printf("FAIL %s: the ends do not hear each other\n", carrier->name);
+        printf("FAIL %s: the ends do not hear each other\n", name);
         failed++;
     }
     for (const struct hw_check *check = hw_checks; failed == 0 && check->name != NULL; check++) {
@@ -111,7 +113,7 @@ conformance_run(const struct hw_carrier *carrier, const struct hw_options *optio
 
         printf("%s %s: %s (%.2f s)\n",
                good ? "ok  " : "FAIL",
-               carrier->name,
+               name,
                check->name,
                (double)(hw_now_ns() - begin_ns) / 1e9);
         (void)fflush(stdout);
@@ -128,7 +130,7 @@ conformance_run(const struct hw_carrier *carrier, const struct hw_options *optio
     if (!pair.keeps_descriptors) {
         bool good = descriptor_count() == descriptors;
 
-        printf("%s %s: leaves no descriptor open\n", good ? "ok  " : "FAIL", carrier->name);
+        printf("%s %s: leaves no descriptor open\n", good ? "ok  " : "FAIL", name);
         passed += good;
         failed += !good;
     }
