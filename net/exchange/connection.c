@@ -79,12 +79,12 @@ list_enter(struct exchange *exchange,
 /* ---- life ---- */
 
 bool
-connection__open(struct exchange *exchange, int fd)
+exchange_connection__open(struct exchange *exchange, int fd)
 {
     /* A newcomer takes the place of whoever has been mute the longest. */
     if (exchange->pending.count >= EXCHANGE_PENDING_MAX) {
         exchange__count(&exchange->counters.refused_limit);
-        connection__close(exchange, exchange->pending.first);
+        exchange_connection__close(exchange, exchange->pending.first);
     }
     uint32_t idx = slab_take(&exchange->connections);
     if (idx == SLAB_NONE)
@@ -105,7 +105,7 @@ connection__open(struct exchange *exchange, int fd)
     list_enter(exchange, idx, &exchange->pending, exchange->now_ns + EXCHANGE_JOIN_NS);
     exchange->open_count++;
     exchange__count(&exchange->counters.accepted);
-    connection__arm(exchange, idx);
+    exchange_connection__arm(exchange, idx);
     return true;
 }
 
@@ -144,7 +144,7 @@ connection_finish(struct exchange *exchange, uint32_t idx)
 }
 
 bool
-connection__revoke(struct exchange *exchange, uint32_t idx)
+exchange_connection__revoke(struct exchange *exchange, uint32_t idx)
 {
     const struct exchange_connection *connection = exchange__connection(exchange, idx);
     const struct exchange_door_link *door = &exchange->config.doors[connection->door];
@@ -162,14 +162,14 @@ connection_let_go(struct exchange *exchange, uint32_t idx)
 {
     struct exchange_connection *connection = exchange__connection(exchange, idx);
 
-    if (connection->cipher == NULL || connection__revoke(exchange, idx))
+    if (connection->cipher == NULL || exchange_connection__revoke(exchange, idx))
         return;
     connection->revoke_due = true;
     exchange->revokes_due++;
 }
 
 void
-connection__close(struct exchange *exchange, uint32_t idx)
+exchange_connection__close(struct exchange *exchange, uint32_t idx)
 {
     struct exchange_connection *connection = exchange__connection(exchange, idx);
 
@@ -184,7 +184,7 @@ connection__close(struct exchange *exchange, uint32_t idx)
 }
 
 void
-connection__farewell(struct exchange *exchange, uint32_t idx)
+exchange_connection__farewell(struct exchange *exchange, uint32_t idx)
 {
     struct exchange_connection *connection = exchange__connection(exchange, idx);
 
@@ -195,18 +195,18 @@ connection__farewell(struct exchange *exchange, uint32_t idx)
     connection_move(connection, EXCHANGE_FAREWELL);
     stream_end(&connection->stream);
     list_enter(exchange, idx, &exchange->farewell, exchange->now_ns + EXCHANGE_FAREWELL_NS);
-    connection__arm(exchange, idx);
+    exchange_connection__arm(exchange, idx);
 }
 
 void
-connection__hold(struct exchange *exchange, uint32_t idx)
+exchange_connection__hold(struct exchange *exchange, uint32_t idx)
 {
     list_leave(exchange, idx);
     connection_move(exchange__connection(exchange, idx), EXCHANGE_HELD);
 }
 
 void
-connection__returned(struct exchange *exchange, uint32_t idx)
+exchange_connection__returned(struct exchange *exchange, uint32_t idx)
 {
     struct exchange_connection *connection = exchange__connection(exchange, idx);
 
@@ -223,19 +223,22 @@ connection__returned(struct exchange *exchange, uint32_t idx)
     if (connection->state == EXCHANGE_RETURNING)
         connection_free(exchange, idx);
     else
-        connection__farewell(exchange, idx);
+        exchange_connection__farewell(exchange, idx);
 }
 
 /* ---- bytes out ---- */
 
 void
-connection__write(struct exchange *exchange, uint32_t idx, const uint8_t *at, uint32_t count)
+exchange_connection__write(struct exchange *exchange,
+                           uint32_t idx,
+                           const uint8_t *at,
+                           uint32_t count)
 {
     struct exchange_connection *connection = exchange__connection(exchange, idx);
 
     if (connection->stream.tls != NULL) {
         if (!stream_seal(&connection->stream, at, count))
-            connection__close(exchange, idx);
+            exchange_connection__close(exchange, idx);
         return;
     }
     /* Clear text: the only answer that this connection gets. */
@@ -293,7 +296,7 @@ connection_receive(struct exchange *exchange, uint32_t idx)
 }
 
 void
-connection__arm(struct exchange *exchange, uint32_t idx)
+exchange_connection__arm(struct exchange *exchange, uint32_t idx)
 {
     struct exchange_connection *connection = exchange__connection(exchange, idx);
 
@@ -302,7 +305,7 @@ connection__arm(struct exchange *exchange, uint32_t idx)
         return;
     if (!connection_send(exchange, idx)) {
         if (connection->state == EXCHANGE_FAREWELL)
-            connection__close(exchange, idx);
+            exchange_connection__close(exchange, idx);
         else
             connection_receive(exchange, idx);
     }
@@ -310,7 +313,7 @@ connection__arm(struct exchange *exchange, uint32_t idx)
 }
 
 void
-connection__sent(struct exchange *exchange, uint32_t idx, int32_t result)
+exchange_connection__sent(struct exchange *exchange, uint32_t idx, int32_t result)
 {
     struct exchange_connection *connection = exchange__connection(exchange, idx);
 
@@ -321,18 +324,18 @@ connection__sent(struct exchange *exchange, uint32_t idx, int32_t result)
         return;
     }
     if (result <= 0) {
-        connection__close(exchange, idx);
+        exchange_connection__close(exchange, idx);
         return;
     }
     connection->out_sent += (uint32_t)result;
     CHECK(connection->out_sent <= connection->out_count);
-    connection__arm(exchange, idx);
+    exchange_connection__arm(exchange, idx);
 }
 
 /* ---- bytes in ---- */
 
 void
-connection__received(struct exchange *exchange, uint32_t idx, int32_t result)
+exchange_connection__received(struct exchange *exchange, uint32_t idx, int32_t result)
 {
     struct exchange_connection *connection = exchange__connection(exchange, idx);
 
@@ -348,7 +351,7 @@ connection__received(struct exchange *exchange, uint32_t idx, int32_t result)
     if (result <= 0 || connection->received > EXCHANGE_BYTES_MAX) {
         if (result > 0)
             exchange__count(&exchange->counters.refused_protocol);
-        connection__close(exchange, idx);
+        exchange_connection__close(exchange, idx);
         return;
     }
     connection->raw_count = (uint32_t)result;
@@ -372,7 +375,7 @@ connection_disobey(struct exchange *exchange, uint32_t idx)
         return;
     }
     exchange__count(&exchange->counters.refused_protocol);
-    connection__farewell(exchange, idx);
+    exchange_connection__farewell(exchange, idx);
 }
 
 /* One message in the state that it finds. */
@@ -384,7 +387,7 @@ connection_obey(struct exchange *exchange, uint32_t idx, uint8_t type, struct by
     if (state == EXCHANGE_JOINING && type == WIRE_CONTROL_JOIN)
         join__run(exchange, idx, body);
     else if (state == EXCHANGE_HELD && type == WIRE_CONTROL_LEAVE)
-        connection__farewell(exchange, idx);
+        exchange_connection__farewell(exchange, idx);
     else
         connection_disobey(exchange, idx);
 }
@@ -434,7 +437,7 @@ connection_read(struct exchange *exchange, uint32_t idx)
         if (step != STREAM_OK) {
             if (step == STREAM_FAILED)
                 exchange__count(&exchange->counters.failed_tls);
-            connection__farewell(exchange, idx);
+            exchange_connection__farewell(exchange, idx);
             return;
         }
         connection->message_count += count;
@@ -443,7 +446,7 @@ connection_read(struct exchange *exchange, uint32_t idx)
 }
 
 void
-connection__run(struct exchange *exchange, uint32_t idx)
+exchange_connection__run(struct exchange *exchange, uint32_t idx)
 {
     struct exchange_connection *connection = exchange__connection(exchange, idx);
     uint32_t count = connection->raw_count;
@@ -453,7 +456,7 @@ connection__run(struct exchange *exchange, uint32_t idx)
     connection->raw_count = 0;
     if (!stream_feed(&connection->stream, connection->raw, count)) {
         exchange__count(&exchange->counters.refused_limit);
-        connection__close(exchange, idx);
+        exchange_connection__close(exchange, idx);
         return;
     }
     if (connection->state == EXCHANGE_HANDSHAKE) {
@@ -462,12 +465,12 @@ connection__run(struct exchange *exchange, uint32_t idx)
             connection_move(connection, EXCHANGE_JOINING);
         } else if (step != STREAM_MORE) {
             exchange__count(&exchange->counters.failed_tls);
-            connection__farewell(exchange, idx);
+            exchange_connection__farewell(exchange, idx);
         }
     }
     connection_read(exchange, idx);
     /* Clear text that was not read must not outlive the chunk it lies in. */
     connection->stream.clear_count = 0;
     explicit_bzero(connection->raw, count);
-    connection__arm(exchange, idx);
+    exchange_connection__arm(exchange, idx);
 }

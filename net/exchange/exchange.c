@@ -184,7 +184,7 @@ accepted(struct exchange *exchange, int32_t result)
         exchange->accept_at_ns = exchange->now_ns + EXCHANGE_ACCEPT_RETRY_NS;
         return;
     }
-    if (!exchange->stopping && connection__open(exchange, result))
+    if (!exchange->stopping && exchange_connection__open(exchange, result))
         return;
     exchange__count(&exchange->counters.refused_limit);
     tcp_shutdown(exchange->config.tcp, result);
@@ -200,9 +200,9 @@ exchange_complete(void *tile, uint64_t tag, int32_t result)
 
     exchange->now_ns = clock_now_ns(exchange->config.clock);
     if (kind == EXCHANGE_TAG_RECEIVE)
-        connection__received(exchange, idx, result);
+        exchange_connection__received(exchange, idx, result);
     else if (kind == EXCHANGE_TAG_SEND)
-        connection__sent(exchange, idx, result);
+        exchange_connection__sent(exchange, idx, result);
     else
         accepted(exchange, result);
 }
@@ -218,7 +218,7 @@ obey_event(struct exchange *exchange, const struct door_event *event)
         if (exchange->session_ids[i] != event->session_id)
             continue;
         CHECK(exchange__connection(exchange, i)->cipher == event->cipher);
-        connection__returned(exchange, i);
+        exchange_connection__returned(exchange, i);
         return;
     }
     CHECK(!"a door gave a session back that it did not have");
@@ -252,8 +252,8 @@ retry(struct exchange *exchange)
     for (uint32_t i = 0; i < exchange->connections.count; i++) {
         struct exchange_connection *connection = exchange__connection(exchange, i);
         if (connection->arm_due)
-            connection__arm(exchange, i);
-        if (connection->revoke_due && connection__revoke(exchange, i)) {
+            exchange_connection__arm(exchange, i);
+        if (connection->revoke_due && exchange_connection__revoke(exchange, i)) {
             connection->revoke_due = false;
             exchange->revokes_due--;
         }
@@ -273,7 +273,7 @@ run_ready(struct exchange *exchange)
         struct exchange_connection *connection = exchange__connection(exchange, idx);
         exchange->ready_first = connection->next_ready;
         connection->queued = false;
-        connection__run(exchange, idx);
+        exchange_connection__run(exchange, idx);
         count++;
     }
     return count;
@@ -290,7 +290,7 @@ expire(struct exchange *exchange, const struct exchange_list *list, _Atomic uint
             return deadline_ns;
         if (counter != NULL)
             exchange__count(counter);
-        connection__close(exchange, idx);
+        exchange_connection__close(exchange, idx);
     }
     return NO_DEADLINE;
 }
@@ -302,7 +302,7 @@ begin_stop(struct exchange *exchange)
     if (exchange->accepting)
         tcp_shutdown(exchange->config.tcp, exchange->config.listener_fd);
     for (uint32_t i = 0; i < exchange->connections.count; i++)
-        connection__close(exchange, i);
+        exchange_connection__close(exchange, i);
 }
 
 static COLD void

@@ -130,25 +130,28 @@ exchange__count(_Atomic uint64_t *counter)
 
 /* connection.c */
 /* Takes fd over. False: no place; fd is the caller's still. */
-bool connection__open(struct exchange *exchange, int fd) MUST_USE;
-void connection__received(struct exchange *exchange, uint32_t idx, int32_t result);
-void connection__sent(struct exchange *exchange, uint32_t idx, int32_t result);
+bool exchange_connection__open(struct exchange *exchange, int fd) MUST_USE;
+void exchange_connection__received(struct exchange *exchange, uint32_t idx, int32_t result);
+void exchange_connection__sent(struct exchange *exchange, uint32_t idx, int32_t result);
 /* Works on what was received. */
-void connection__run(struct exchange *exchange, uint32_t idx);
+void exchange_connection__run(struct exchange *exchange, uint32_t idx);
 /* Keeps a send under way while there is something to send, else a receive where more is wanted. */
-void connection__arm(struct exchange *exchange, uint32_t idx);
+void exchange_connection__arm(struct exchange *exchange, uint32_t idx);
 /* JOINING -> HELD. */
-void connection__hold(struct exchange *exchange, uint32_t idx);
+void exchange_connection__hold(struct exchange *exchange, uint32_t idx);
 /* Sends what was written, then closes. */
-void connection__farewell(struct exchange *exchange, uint32_t idx);
+void exchange_connection__farewell(struct exchange *exchange, uint32_t idx);
 /* Ends it now; its session is revoked. Closing twice is allowed. */
-void connection__close(struct exchange *exchange, uint32_t idx);
+void exchange_connection__close(struct exchange *exchange, uint32_t idx);
 /* The door gave the session back. */
-void connection__returned(struct exchange *exchange, uint32_t idx);
+void exchange_connection__returned(struct exchange *exchange, uint32_t idx);
 /* Tells the door that the session ends; false: its ring is full. */
-bool connection__revoke(struct exchange *exchange, uint32_t idx) MUST_USE;
+bool exchange_connection__revoke(struct exchange *exchange, uint32_t idx) MUST_USE;
 /* Whole messages to the peer, at most STREAM_CHUNK_BYTES. */
-void connection__write(struct exchange *exchange, uint32_t idx, const uint8_t *at, uint32_t count);
+void exchange_connection__write(struct exchange *exchange,
+                                uint32_t idx,
+                                const uint8_t *at,
+                                uint32_t count);
 
 /* join.c */
 /* Answers a JOIN with a GRANT (the connection is HELD) or a REFUSED (it says farewell). */

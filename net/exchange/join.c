@@ -101,8 +101,8 @@ refuse(struct exchange *exchange, uint32_t idx, enum join_code code, const char 
         .text = {(const uint8_t *)reason, strlen(reason)},
     };
 
-    connection__write(exchange, idx, message, wire_refused_encode(message, &refused));
-    connection__farewell(exchange, idx);
+    exchange_connection__write(exchange, idx, message, wire_refused_encode(message, &refused));
+    exchange_connection__farewell(exchange, idx);
 }
 
 /* refuse() for a JOIN whose names are known. */
@@ -244,8 +244,8 @@ send_grant(struct exchange *exchange, uint32_t idx, const struct wire_grant *gra
     uint8_t message[WIRE_CONTROL_BYTES_MAX];
     uint32_t count = wire_grant_encode(message, grant);
 
-    connection__hold(exchange, idx);
-    connection__write(exchange, idx, message, count);
+    exchange_connection__hold(exchange, idx);
+    exchange_connection__write(exchange, idx, message, count);
     explicit_bzero(message, count);
 }
 
