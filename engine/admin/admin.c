@@ -22,7 +22,14 @@ admin__owner(const struct admin *admin, const struct tile *tile, uint32_t *ret_i
         if (tile->object == (const void *)admin->config.brokers[i])
             return METRICS_LOG;
     }
+    for (uint32_t i = 0; i < admin->config.door_count; i++) {
+        *ret_idx = i;
+        if (tile->object == (const void *)admin->config.doors[i])
+            return METRICS_NET;
+    }
     *ret_idx = 0;
+    if (admin->config.exchange != NULL && tile->object == (const void *)admin->config.exchange)
+        return METRICS_EXCHANGE;
     return METRICS_CONTROL;
 }
 

@@ -18,6 +18,8 @@
 #include "engine/metrics/metrics.h"
 #include "engine/tile/tile.h"
 #include "log/recover/recover.h"
+#include "net/door/door.h"
+#include "net/exchange/exchange.h"
 #include "net/gate/gate.h"
 
 #define ADMIN_CORES_MAX 33u
@@ -41,6 +43,12 @@ struct admin_config {
     const struct metrics_partition *log_partitions[LOG_TILES_MAX]; /* [slots of that log tile] */
     uint32_t log_slots; /* entries of each log_partitions */
     const struct metrics_tile *control_metrics;
+    const struct door *doors[DOOR_TILES_MAX];
+    const struct nic *nics[DOOR_TILES_MAX]; /* of the doors */
+    uint32_t door_count;                    /* 0: no native door */
+    const struct metrics_tile *door_metrics[DOOR_TILES_MAX];
+    const struct exchange *exchange; /* NULL: no native door */
+    const struct metrics_tile *exchange_metrics;
     const struct recover_report *recovered;
 };
 

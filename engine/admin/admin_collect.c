@@ -80,6 +80,96 @@ collect_rings(struct metrics_tile *copy, const struct broker *broker)
     metrics_set(copy, METRIC_RING_USED, used);
 }
 
+struct dropped_row {
+    enum metric_dropped label;
+    const _Atomic uint64_t *counter;
+};
+
+static void
+collect_dropped(struct metrics_tile *copy, const struct door_counters *counters)
+{
+    const struct dropped_row rows[] = {
+        {METRIC_DROPPED_UNKNOWN, &counters->unknown_session},
+        {METRIC_DROPPED_MALFORMED, &counters->malformed},
+        {METRIC_DROPPED_ADDRESS, &counters->address_wrong},
+        {METRIC_DROPPED_COOKIE, &counters->cookies_bad},
+        {METRIC_DROPPED_FORGED, &counters->forged},
+        {METRIC_DROPPED_REPLAYED, &counters->replayed},
+        {METRIC_DROPPED_DUPLICATE, &counters->duplicates},
+        {METRIC_DROPPED_CREDIT, &counters->no_credit},
+        {METRIC_DROPPED_ROOM, &counters->no_room},
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+        metrics_set_label(copy, NATIVE_PACKETS_DROPPED, rows[i].label, admin__get(rows[i].counter));
+}
+
+static void
+collect_door(struct metrics_tile *copy, const struct door *door)
+{
+    const struct door_counters *counters = door_counters(door);
+    const struct door_gauges *gauges = door_gauges(door);
+
+    collect_dropped(copy, counters);
+    metrics_set(copy, METRIC_NATIVE_SESSIONS, admin__get(&gauges->sessions));
+    metrics_set(copy, METRIC_NATIVE_SESSIONS_OPENED, admin__get(&counters->sessions_opened));
+    metrics_set(copy, METRIC_NATIVE_SESSIONS_CLOSED, admin__get(&counters->sessions_closed));
+    metrics_set(copy, METRIC_NATIVE_HELLOS, admin__get(&counters->hellos));
+    metrics_set(copy, METRIC_NATIVE_RETRIES, admin__get(&counters->retries));
+    metrics_set(copy, METRIC_NATIVE_PACKETS_FORWARDED, admin__get(&counters->wrong_tile));
+    metrics_set(copy, METRIC_NATIVE_RETRANSMITTED, admin__get(&counters->retransmitted));
+    metrics_set(copy, METRIC_NATIVE_BATCHES, admin__get(&counters->batches));
+    metrics_set(copy, METRIC_NATIVE_BATCH_BYTES, admin__get(&counters->batch_bytes));
+    metrics_set(copy, METRIC_NATIVE_COMMITS, admin__get(&counters->commits));
+    metrics_set(copy, METRIC_NATIVE_FETCHED_BYTES, admin__get(&counters->fetched_bytes));
+    metrics_set(copy, METRIC_NATIVE_SUBSCRIPTIONS, admin__get(&gauges->subscriptions));
+    metrics_set(copy, METRIC_NATIVE_CALLS, admin__get(&counters->calls));
+    metrics_set(copy, METRIC_NATIVE_SLOTS_USED, admin__get(&gauges->packets_used));
+}
+
+static void
+collect_nic(struct metrics_tile *copy, const struct nic *nic)
+{
+    const struct nic_counters *counters = &nic->counters;
+
+    metrics_set(copy, METRIC_NATIVE_PACKETS_RECEIVED, admin__get(&counters->received_packets));
+    metrics_set(copy, METRIC_NATIVE_BYTES_RECEIVED, admin__get(&counters->received_bytes));
+    metrics_set(copy, METRIC_NATIVE_PACKETS_SENT, admin__get(&counters->sent_packets));
+    metrics_set(copy, METRIC_NATIVE_BYTES_SENT, admin__get(&counters->sent_bytes));
+    metrics_set_label(
+        copy, NATIVE_PACKETS_LOST, METRIC_LOST_CARRIER, admin__get(&counters->receive_missed));
+    metrics_set_label(
+        copy, NATIVE_PACKETS_LOST, METRIC_LOST_BUFFER, admin__get(&counters->receive_no_buffer));
+    metrics_set_label(
+        copy, NATIVE_PACKETS_LOST, METRIC_LOST_MALFORMED, admin__get(&counters->receive_malformed));
+    metrics_set_label(
+        copy, NATIVE_PACKETS_LOST, METRIC_LOST_FOREIGN, admin__get(&counters->receive_foreign));
+    metrics_set(copy,
+                METRIC_NATIVE_PACKETS_UNSENT,
+                admin__get(&counters->send_dropped) + admin__get(&counters->send_errors));
+    metrics_set(copy, METRIC_NATIVE_SYSCALLS, admin__get(&counters->syscalls));
+}
+
+static void
+collect_exchange(struct metrics_tile *copy, const struct exchange *exchange)
+{
+    const struct exchange_counters *counters = exchange_counters(exchange);
+    const uint64_t refused[] = {
+        [METRIC_JOIN_REFUSED_LIMIT] = admin__get(&counters->refused_limit),
+        [METRIC_JOIN_REFUSED_CREDENTIALS] = admin__get(&counters->refused_credentials),
+        [METRIC_JOIN_REFUSED_PROTOCOL] = admin__get(&counters->refused_protocol),
+        [METRIC_JOIN_REFUSED_BUSY] = admin__get(&counters->refused_busy),
+        [METRIC_JOIN_REFUSED_TLS] = admin__get(&counters->failed_tls),
+        [METRIC_JOIN_REFUSED_TIMEOUT] = admin__get(&counters->timed_out),
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(refused); i++)
+        metrics_set_label(copy, NATIVE_JOINS_REFUSED, i, refused[i]);
+    metrics_set(copy, METRIC_NATIVE_JOINS, admin__get(&counters->accepted));
+    metrics_set(copy, METRIC_NATIVE_GRANTS, admin__get(&counters->granted));
+    metrics_set(copy, METRIC_NATIVE_CONNECTIONS, admin__get(&counters->sessions));
+}
+
 void
 admin__collect(struct admin *admin)
 {
@@ -98,6 +188,15 @@ admin__collect(struct admin *admin)
             case METRICS_LOG:
                 copy_source(copy, admin->config.log_metrics[idx]);
                 collect_rings(copy, admin->config.brokers[idx]);
+                break;
+            case METRICS_NET:
+                copy_source(copy, admin->config.door_metrics[idx]);
+                collect_door(copy, admin->config.doors[idx]);
+                collect_nic(copy, admin->config.nics[idx]);
+                break;
+            case METRICS_EXCHANGE:
+                copy_source(copy, admin->config.exchange_metrics);
+                collect_exchange(copy, admin->config.exchange);
                 break;
             default:
                 copy_source(copy, admin->config.control_metrics);

@@ -210,6 +210,52 @@ build_control(const struct admin *admin)
 }
 
 static json_t *
+build_net(const struct door *door, const struct nic *nic)
+{
+    const struct door_counters *counters = door_counters(door);
+    const struct door_gauges *gauges = door_gauges(door);
+    json_t *object = json_object();
+
+    json_object_set_new(object, "carrier", json_string(nic->body_name));
+    set_count(object, "port", nic->port);
+    set_counter(object, "sessions", &gauges->sessions);
+    set_counter(object, "subscriptions", &gauges->subscriptions);
+    set_counter(object, "batches", &counters->batches);
+    set_counter(object, "batch_bytes", &counters->batch_bytes);
+    set_counter(object, "batches_refused", &counters->batches_refused);
+    set_counter(object, "commits", &counters->commits);
+    set_counter(object, "fetched_bytes", &counters->fetched_bytes);
+    set_counter(object, "calls", &counters->calls);
+    set_counter(object, "retransmitted", &counters->retransmitted);
+    set_counter(object, "dropped_no_room", &counters->no_room);
+    set_counter(object, "dropped_no_credit", &counters->no_credit);
+    set_counter(object, "dropped_forged", &counters->forged);
+    set_counter(object, "dropped_unknown_session", &counters->unknown_session);
+    set_counter(object, "forwarded", &counters->wrong_tile);
+    set_counter(object, "received_packets", &nic->counters.received_packets);
+    set_counter(object, "received_bytes", &nic->counters.received_bytes);
+    set_counter(object, "sent_packets", &nic->counters.sent_packets);
+    set_counter(object, "sent_bytes", &nic->counters.sent_bytes);
+    set_counter(object, "syscalls", &nic->counters.syscalls);
+    return object;
+}
+
+static json_t *
+build_exchange(const struct exchange *exchange)
+{
+    const struct exchange_counters *counters = exchange_counters(exchange);
+    json_t *object = json_object();
+
+    set_counter(object, "sessions", &counters->sessions);
+    set_counter(object, "accepted", &counters->accepted);
+    set_counter(object, "granted", &counters->granted);
+    set_counter(object, "refused_credentials", &counters->refused_credentials);
+    set_counter(object, "refused_limit", &counters->refused_limit);
+    set_counter(object, "failed_tls", &counters->failed_tls);
+    return object;
+}
+
+static json_t *
 build_tile(const struct admin *admin, const struct tile *tile)
 {
     json_t *object = json_object();
@@ -226,6 +272,13 @@ build_tile(const struct admin *admin, const struct tile *tile)
         break;
     case METRICS_LOG:
         json_object_set_new(object, "log", build_log(admin, idx));
+        break;
+    case METRICS_NET:
+        json_object_set_new(
+            object, "native", build_net(admin->config.doors[idx], admin->config.nics[idx]));
+        break;
+    case METRICS_EXCHANGE:
+        json_object_set_new(object, "exchange", build_exchange(admin->config.exchange));
         break;
     default:
         json_object_set_new(object, "control", build_control(admin));

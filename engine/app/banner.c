@@ -4,6 +4,15 @@
 
 #include <stdio.h>
 
+static const char *
+banner_tile(enum engine_tile_kind kind)
+{
+    static const char *const names[] = {
+        [ENGINE_TILE_GATE] = "gate", [ENGINE_TILE_LOG] = "log", [ENGINE_TILE_NET] = "net"};
+
+    return names[kind];
+}
+
 static void
 banner_threads(const struct engine_layout *layout)
 {
@@ -12,7 +21,7 @@ banner_threads(const struct engine_layout *layout)
         const struct engine_core_layout *core = &layout->cores[c];
         printf(" ");
         for (uint32_t t = 0; t < core->tile_count; t++)
-            printf("%s%s", t > 0 ? "+" : "", core->tiles[t] == ENGINE_TILE_GATE ? "gate" : "log");
+            printf("%s%s", t > 0 ? "+" : "", banner_tile(core->tiles[t]));
         if (core->cpu >= 0)
             printf("@%d", core->cpu);
     }
@@ -62,6 +71,27 @@ banner_built(struct engine *engine, const struct recover_report *recovered)
                (double)recovered->bytes_replayed / (double)MIB,
                recovered->partitions_halted);
     fflush(stdout);
+}
+
+void
+banner_native(const struct native *native, const struct settings *settings, uint32_t net_count)
+{
+    if (net_count == 0) {
+        printf("native door: off%s\n",
+               native_is_on(settings) ? " (--cores names no net tile)" : "");
+        return;
+    }
+    printf("native door: %s:%u (TCP joins, UDP data%s), %s, %u net tile%s\n",
+           settings->native.host,
+           native->port,
+           settings->native_tls_certificate[0] != '\0' ? ", TLS 1.3" : "",
+           settings->native_auth == SETTINGS_NATIVE_AUTH_NONE ? "auth none: CRC-32C only"
+                                                              : "AES-128-GCM",
+           net_count,
+           net_count > 1 ? "s" : "");
+    printf("carrier: %s\n", native->carrier);
+    if (native->note[0] != '\0')
+        printf("carrier: %s\n", native->note);
 }
 
 void

@@ -38,6 +38,13 @@ engine_gate(struct engine *engine, uint32_t gate_idx)
     return engine->gates[gate_idx];
 }
 
+struct door *
+engine_door(struct engine *engine, uint32_t door_idx)
+{
+    CHECK(door_idx < engine->layout.net_count);
+    return engine->doors[door_idx];
+}
+
 struct log *
 engine_log(struct engine *engine, uint32_t log_idx)
 {
@@ -88,12 +95,20 @@ engine_admin_config(struct engine *engine, struct admin_config *ret_config)
         .log_count = engine->layout.log_count,
         .log_slots = (uint32_t)engine->settings->partitions_max,
         .control_metrics = engine->control_metrics,
+        .door_count = engine->layout.net_count,
+        .exchange = engine->exchange,
+        .exchange_metrics = engine->exchange_metrics,
     };
     for (uint32_t i = 0; i < engine_core_count(engine); i++)
         ret_config->cores[i] = &engine->cores[i];
     for (uint32_t g = 0; g < engine->layout.gate_count; g++) {
         ret_config->gates[g] = engine->gates[g];
         ret_config->gate_metrics[g] = engine->gate_metrics[g];
+    }
+    for (uint32_t i = 0; i < engine->layout.net_count; i++) {
+        ret_config->doors[i] = engine->doors[i];
+        ret_config->nics[i] = engine->native->nics[i];
+        ret_config->door_metrics[i] = engine->net_metrics[i];
     }
     for (uint32_t l = 0; l < engine->layout.log_count; l++) {
         ret_config->brokers[l] = &engine->brokers[l];
@@ -104,27 +119,37 @@ engine_admin_config(struct engine *engine, struct admin_config *ret_config)
 
 /* ---- create ---- */
 
-/* Numbers gates and log tiles in the order in which the layout names them. */
+/* Numbers the tiles of each kind in the order in which the layout names them. */
 static void
 engine_place(struct engine *engine)
 {
     uint32_t gate_idx = 0;
     uint32_t log_idx = 0;
+    uint32_t net_idx = 0;
 
     for (uint32_t c = 0; c < engine->layout.core_count; c++) {
         const struct engine_core_layout *core = &engine->layout.cores[c];
         for (uint32_t t = 0; t < core->tile_count; t++) {
-            if (core->tiles[t] == ENGINE_TILE_GATE) {
+            switch (core->tiles[t]) {
+            case ENGINE_TILE_GATE:
                 engine->gate_core[gate_idx] = c;
                 engine->gate_tile[gate_idx++] = t;
-            } else {
+                break;
+            case ENGINE_TILE_LOG:
                 engine->log_core[log_idx] = c;
                 engine->log_tile[log_idx++] = t;
+                break;
+            case ENGINE_TILE_NET:
+                engine->net_core[net_idx] = c;
+                engine->net_tile[net_idx++] = t;
+                break;
             }
         }
     }
     CHECK(gate_idx == engine->layout.gate_count);
     CHECK(log_idx == engine->layout.log_count);
+    CHECK(net_idx == engine->layout.net_count);
+    CHECK(engine__requester_count(engine) <= REQUESTERS_MAX);
 }
 
 static enum rc
@@ -176,8 +201,14 @@ engine_take_named_link(struct engine *engine,
 
     if (requester == REQUESTER_CONTROL)
         snprintf(name, sizeof(name), "rings control to log%u", log_idx);
-    else
+    else if (requester <= engine->layout.gate_count)
         snprintf(name, sizeof(name), "rings gate%u to log%u", requester - 1, log_idx);
+    else
+        snprintf(name,
+                 sizeof(name),
+                 "rings net%u to log%u",
+                 requester - 1 - engine->layout.gate_count,
+                 log_idx);
     return engine_take_link(engine, name, link, trail);
 }
 
@@ -188,11 +219,11 @@ engine_take_rings(struct engine *engine, struct diag_trail *trail)
 
     for (uint32_t l = 0; rc == RC_OK && l < engine->layout.log_count; l++) {
         rc = engine_take_job_rings(engine, &engine->jobs[l], trail);
-        for (uint32_t r = 0; rc == RC_OK && r <= engine->layout.gate_count; r++)
+        for (uint32_t r = 0; rc == RC_OK && r < engine__requester_count(engine); r++)
             rc = engine_take_named_link(engine, r, l, &engine->log_links[l][r], trail);
     }
-    for (uint32_t g = 0; rc == RC_OK && g < engine->layout.gate_count; g++)
-        rc = engine_take_link(engine, "rings to control", &engine->control_links[g + 1], trail);
+    for (uint32_t r = 1; rc == RC_OK && r < engine__requester_count(engine); r++)
+        rc = engine_take_link(engine, "rings to control", &engine->control_links[r], trail);
     return rc;
 }
 
@@ -212,6 +243,8 @@ engine_create(const struct engine_config *config,
     engine->tcp = config->tcp;
     engine->memory_bytes = config->memory_bytes;
     engine->listener_fd = -1;
+    engine->native = config->native;
+    CHECK((config->native != NULL) == (config->layout->net_count > 0));
     engine_place(engine);
     for (uint32_t i = 0; i < engine_core_count(engine); i++)
         trace_init(&engine->traces[i], 0);
@@ -265,6 +298,10 @@ engine_stop_gates(struct engine *engine)
         gate_stop(engine->gates[g]);
         io_wake(engine->ios[engine->gate_core[g]]);
     }
+    for (uint32_t i = 0; i < engine->layout.net_count; i++) {
+        door_stop(engine->doors[i]);
+        io_wake(engine->ios[engine->net_core[i]]);
+    }
 }
 
 static bool
@@ -273,7 +310,20 @@ engine_gates_are_stopped(const struct engine *engine)
     for (uint32_t g = 0; g < engine->layout.gate_count; g++)
         if (!gate_is_stopped(engine->gates[g]))
             return false;
+    for (uint32_t i = 0; i < engine->layout.net_count; i++)
+        if (!door_is_stopped(engine->doors[i]))
+            return false;
     return true;
+}
+
+/* The exchange is last: it destroys the keys that the doors gave back. */
+static void
+engine_stop_exchange(struct engine *engine)
+{
+    if (engine->exchange == NULL)
+        return;
+    exchange_stop(engine->exchange);
+    io_wake(engine->ios[engine__control_core(engine)]);
 }
 
 bool
@@ -288,6 +338,12 @@ engine_stop_step(struct engine *engine)
         return false;
     case ENGINE_GATES_STOPPING:
         if (!engine_gates_are_stopped(engine))
+            return false;
+        engine_stop_exchange(engine);
+        engine->stage = ENGINE_EXCHANGE_STOPPING;
+        return false;
+    case ENGINE_EXCHANGE_STOPPING:
+        if (engine->exchange != NULL && !exchange_is_stopped(engine->exchange))
             return false;
         control_stop(engine->control);
         io_wake(engine->ios[engine__control_core(engine)]);
@@ -311,6 +367,9 @@ engine_destroy(struct engine *engine)
         return;
     for (uint32_t g = 0; g < engine->layout.gate_count; g++)
         gate_fini(engine->gates[g]);
+    for (uint32_t i = 0; i < engine->layout.net_count; i++)
+        door_fini(engine->doors[i]);
+    exchange_destroy(engine->exchange);
     for (uint32_t l = 0; l < engine->layout.log_count; l++)
         log_fini(engine->logs[l]);
     if (engine->listener_fd >= 0)

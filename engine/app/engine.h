@@ -8,8 +8,12 @@
  *
  *            ┌ gate 0 ┐  request/response rings   ┌ log 0 ┐
  *   core 0   │        │ ════════════════════════► │       │ ═══ disk jobs ═══► control
- *            └ gate n ┘ ◄════════════════════════ └ log m ┘ ◄═════════════════
+ *            │ gate n │ ◄════════════════════════ │       │ ◄═════════════════
+ *            │ net 0  │ ═══ batches (bytes) ════► │       │
+ *            └ net k  ┘                           └ log m ┘
  *                 ╚═══════════ Kafka admin requests, snapshots ═════════════════╝
+ *   net i ◄═══ sessions granted ═══ exchange (on control's core) ◄═══ ended ═══ net i
+ *   net i ◄═══ datagrams of the other's sessions ═══► net j
  *
  * Core 0 .. layout.core_count - 1 are those of the layout; core layout.core_count is control's.
  * Runs on: the starting thread, but for core_run. Allocates: one arena at create; nothing
@@ -29,12 +33,14 @@
 #include "hw/tcp/tcp.h"
 #include "log/append/log.h"
 #include "log/recover/recover.h"
+#include "net/door/door.h"
+#include "net/exchange/exchange.h"
 #include "net/gate/gate.h"
 
 #define ENGINE_CORES_MAX 33u /* 32 of the layout and control's */
 #define ENGINE_MEMORY_MIN (256 * MIB)
 
-enum engine_tile_kind { ENGINE_TILE_GATE, ENGINE_TILE_LOG };
+enum engine_tile_kind { ENGINE_TILE_GATE, ENGINE_TILE_LOG, ENGINE_TILE_NET };
 
 struct engine_core_layout {
     enum engine_tile_kind tiles[CORE_TILES_MAX];
@@ -47,6 +53,7 @@ struct engine_layout {
     uint32_t core_count; /* [1, ENGINE_CORES_MAX) */
     uint32_t gate_count; /* over all cores, [1, REQUESTERS_MAX - 1] */
     uint32_t log_count;  /* over all cores, [1, LOG_TILES_MAX] */
+    uint32_t net_count;  /* over all cores, [0, DOOR_TILES_MAX]; with the gates < REQUESTERS_MAX */
     uint64_t spin_ns;    /* before a core blocks; 0 when overprovisioned */
     bool poll_always;
 };
@@ -56,13 +63,25 @@ struct engine;
 /* Keeps trace stamps of every batch; before engine_wire(). For the test of a record's life. */
 void engine_keep_trace(struct engine *engine);
 
+/* What the native door stands on: opened by the caller (native.h), who closes it after
+ * engine_destroy(). */
+struct engine_native {
+    struct nic *nics[DOOR_TILES_MAX]; /* [layout.net_count] */
+    int listener_fd;                  /* of the control exchange */
+    uint8_t data_ip[16];              /* that clients are told; zero: where they came in */
+    bool is_loopback;
+    bool is_private;
+    uint8_t cookie_secret[32];
+};
+
 /* What an engine is made of. All but the layout is borrowed for the engine's life. */
 struct engine_config {
     const struct settings *settings;
     const struct engine_layout *layout; /* copied */
     struct disk *disk;
     struct tcp *tcp;
-    uint64_t memory_bytes; /* the whole budget */
+    uint64_t memory_bytes;              /* the whole budget */
+    const struct engine_native *native; /* NULL: no native door, and no net tile in the layout */
 };
 
 /* Takes the memory and opens the listener. *ret_engine is written only on success. */
@@ -88,6 +107,7 @@ const struct engine_layout *engine_layout(const struct engine *engine);
 
 struct control *engine_control(struct engine *engine);
 struct gate *engine_gate(struct engine *engine, uint32_t gate_idx);
+struct door *engine_door(struct engine *engine, uint32_t door_idx);
 struct log *engine_log(struct engine *engine, uint32_t log_idx);
 const struct broker *engine_broker(const struct engine *engine, uint32_t log_idx);
 struct trace *engine_trace(struct engine *engine, uint32_t core_idx);

@@ -6,11 +6,13 @@
 #include "engine/app/node.h"
 
 #define ENGINE_JOB_SLOTS 1024u
+#define ENGINE_EXCHANGE_TILE 1u /* on control's core, behind control */
 
 /* Moves forward only, in engine_stop_step(). */
 enum engine_stage {
-    ENGINE_RUNNING,        /* serves */
-    ENGINE_GATES_STOPPING, /* no new connections; requests under way are answered */
+    ENGINE_RUNNING,           /* serves */
+    ENGINE_GATES_STOPPING,    /* no new connections or sessions; what is under way is answered */
+    ENGINE_EXCHANGE_STOPPING, /* the native door's control connections are closed */
     ENGINE_LOGS_STOPPING, /* control tells the log tiles to flush, sync and write a clean checkpoint
                            */
     ENGINE_STOPPED,       /* the cores may be ended */
@@ -26,8 +28,21 @@ struct engine_link {
     struct ring responses;
 };
 
+/* Between a door and the exchange. */
+struct engine_grant_rings {
+    struct ring grants;
+    struct ring events;
+};
+
+/* From one door to another. */
+struct engine_forward {
+    struct ring ring;
+    struct byte_ring bytes;
+};
+
 struct engine {
     const struct settings *settings;
+    const struct engine_native *native; /* NULL: no native door */
     struct engine_layout layout;
     struct disk *disk;
     struct tcp *tcp;
@@ -44,11 +59,14 @@ struct engine {
 
     uint32_t gate_core[REQUESTERS_MAX];
     uint32_t gate_tile[REQUESTERS_MAX];
+    uint32_t net_core[DOOR_TILES_MAX];
+    uint32_t net_tile[DOOR_TILES_MAX];
     uint32_t log_core[LOG_TILES_MAX];
     uint32_t log_tile[LOG_TILES_MAX];
 
     struct engine_link log_links[LOG_TILES_MAX][REQUESTERS_MAX]; /* requester to log tile */
-    struct engine_link control_links[REQUESTERS_MAX]; /* [gate_idx + 1] gate to control */
+    struct engine_link control_links[REQUESTERS_MAX];      /* [requester] gate or door to control */
+    struct byte_ring bytes[LOG_TILES_MAX][DOOR_TILES_MAX]; /* door to log tile */
     struct engine_job_rings jobs[LOG_TILES_MAX];
 
     struct log *logs[LOG_TILES_MAX];
@@ -60,8 +78,27 @@ struct engine {
     struct broker brokers[LOG_TILES_MAX];
     struct gate *gates[REQUESTERS_MAX - 1];
     struct control *control;
+    struct engine_grant_rings *grant_rings; /* [net_count] */
+    struct engine_forward *forwards;        /* [net_count][net_count], from and to */
+    struct metrics_tile *net_metrics[DOOR_TILES_MAX];
+    struct metrics_tile *exchange_metrics;
+    struct door *doors[DOOR_TILES_MAX];
+    struct exchange *exchange;
     enum engine_stage stage;
 };
+
+/* Requesters of log tiles and control are control itself, then gates, then doors. */
+static inline uint32_t
+engine__requester_count(const struct engine *engine)
+{
+    return 1 + engine->layout.gate_count + engine->layout.net_count;
+}
+
+static inline uint32_t
+engine__door_requester(const struct engine *engine, uint32_t door_idx)
+{
+    return 1 + engine->layout.gate_count + door_idx;
+}
 
 /* The core that runs control: one above the layout's. */
 static inline uint32_t
@@ -69,5 +106,26 @@ engine__control_core(const struct engine *engine)
 {
     return engine->layout.core_count;
 }
+
+static inline uint32_t
+engine__requester_core(const struct engine *engine, uint32_t requester)
+{
+    if (requester == REQUESTER_CONTROL)
+        return engine__control_core(engine);
+    if (requester <= engine->layout.gate_count)
+        return engine->gate_core[requester - 1];
+    return engine->net_core[requester - 1 - engine->layout.gate_count];
+}
+
+/* wire.c */
+enum rc engine__take_metrics(struct engine *engine,
+                             enum metrics_owner owner,
+                             const char *tile,
+                             struct metrics_tile **ret_metrics,
+                             struct diag_trail *trail) MUST_USE;
+
+/* wire_native.c: doors, the exchange, and the rings between them. */
+enum rc engine__wire_native(struct engine *engine, struct diag_trail *trail) MUST_USE;
+const char *engine__door_name(uint32_t door_idx);
 
 #endif

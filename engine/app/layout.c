@@ -18,7 +18,6 @@ layout_memory_bytes(const struct settings *settings)
     return max_u64(min_u64(quarter, LAYOUT_MEMORY_DEFAULT_MAX), ENGINE_MEMORY_MIN);
 }
 
-/* The native door is not there yet: a net tile takes no place. */
 static void
 layout_thread(const struct cpu_thread *thread, struct engine_layout *layout)
 {
@@ -32,6 +31,9 @@ layout_thread(const struct cpu_thread *thread, struct engine_layout *layout)
         } else if (thread->tiles[t] == CPU_TILE_LOG) {
             core->tiles[core->tile_count++] = ENGINE_TILE_LOG;
             layout->log_count++;
+        } else {
+            core->tiles[core->tile_count++] = ENGINE_TILE_NET;
+            layout->net_count++;
         }
     }
     if (core->tile_count > 0)
@@ -69,8 +71,34 @@ layout_from_plan(const struct cpu_plan *plan,
                        layout.log_count);
         return RC_INVALID;
     }
+    if (layout.gate_count + layout.net_count >= REQUESTERS_MAX) {
+        diag_trail_add(trail,
+                       "gate and net tiles together may be %u, %u are named",
+                       REQUESTERS_MAX - 1,
+                       layout.gate_count + layout.net_count);
+        return RC_INVALID;
+    }
     *ret_layout = layout;
     return RC_OK;
+}
+
+void
+layout_drop_net(struct engine_layout *layout)
+{
+    uint32_t cores = 0;
+
+    for (uint32_t c = 0; c < layout->core_count; c++) {
+        struct engine_core_layout core = layout->cores[c];
+        uint32_t count = 0;
+        for (uint32_t t = 0; t < core.tile_count; t++)
+            if (core.tiles[t] != ENGINE_TILE_NET)
+                core.tiles[count++] = core.tiles[t];
+        core.tile_count = count;
+        if (count > 0)
+            layout->cores[cores++] = core;
+    }
+    layout->core_count = cores;
+    layout->net_count = 0;
 }
 
 enum rc

@@ -21,4 +21,7 @@ enum rc layout_from_plan(const struct cpu_plan *plan,
                          struct engine_layout *ret_layout,
                          struct diag_trail *trail) MUST_USE;
 
+/* Takes the net tiles out, and threads that had nothing else: the native door is off. */
+void layout_drop_net(struct engine_layout *layout);
+
 #endif

@@ -4,6 +4,7 @@
 #include "engine/app/banner.h"
 #include "engine/app/engine.h"
 #include "engine/app/layout.h"
+#include "engine/app/native.h"
 #include "engine/app/threads.h"
 
 #include <pthread.h>
@@ -27,6 +28,7 @@ struct serve {
     struct engine_layout layout;
     uint64_t memory_bytes;
     struct disk *disk;
+    struct native native;
     struct engine *engine;
     struct threads threads;
     struct admin *admin;
@@ -103,12 +105,20 @@ serve_build(struct serve *serve, struct diag_trail *trail)
 {
     static const enum io_body bodies[] = {IO_BODY_AUTO, IO_BODY_URING, IO_BODY_THREADS};
 
-    const struct engine_config config = {.settings = &serve->settings,
-                                         .layout = &serve->layout,
-                                         .disk = serve->disk,
-                                         .tcp = tcp_real(),
-                                         .memory_bytes = serve->memory_bytes};
-    enum rc rc = engine_create(&config, &serve->engine, trail);
+    const struct engine_config config = {
+        .settings = &serve->settings,
+        .layout = &serve->layout,
+        .disk = serve->disk,
+        .tcp = tcp_real(),
+        .memory_bytes = serve->memory_bytes,
+        .native = serve->layout.net_count > 0 ? &serve->native.engine : NULL};
+    enum rc rc = RC_OK;
+
+    if (serve->layout.net_count > 0)
+        rc = native_open(
+            &serve->settings, serve->layout.net_count, tcp_real(), &serve->native, trail);
+    if (rc == RC_OK)
+        rc = engine_create(&config, &serve->engine, trail);
     if (rc != RC_OK)
         return rc;
     rc = threads_start(&serve->threads, serve->engine, bodies[serve->settings.io], trail);
@@ -194,6 +204,7 @@ serve_run(struct serve *serve, const sigset_t *signals)
     if (rc == RC_OK)
         rc = serve_await_boot(serve, signals, &trail);
     if (rc == RC_OK) {
+        banner_native(&serve->native, &serve->settings, serve->layout.net_count);
         banner_ready(serve->engine, &serve->settings, admin_port(serve->admin));
         int signal_number;
         while (sigwait(signals, &signal_number) != 0)
@@ -240,6 +251,8 @@ serve_main(int argc, char **argv)
     }
     if (layout_from_settings(&serve.settings, &serve.layout, &trail) != RC_OK)
         return serve_fail(SERVE_USAGE, "--cores", &trail);
+    if (!native_is_on(&serve.settings))
+        layout_drop_net(&serve.layout);
     serve_take_signals(&signals);
     serve_raise_descriptors();
 
@@ -256,6 +269,7 @@ serve_main(int argc, char **argv)
         code = serve_fail_rc(rc, &trail);
     }
     engine_destroy(serve.engine);
+    native_close(&serve.native);
     disk_fini(serve.disk);
     return code;
 }

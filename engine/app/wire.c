@@ -47,12 +47,12 @@ static const char *const engine_log_names[] = {"log0",
                                                "log14",
                                                "log15"};
 
-static enum rc
-engine_take_tile_metrics(struct engine *engine,
-                         enum metrics_owner owner,
-                         const char *tile,
-                         struct metrics_tile **ret_metrics,
-                         struct diag_trail *trail)
+enum rc
+engine__take_metrics(struct engine *engine,
+                     enum metrics_owner owner,
+                     const char *tile,
+                     struct metrics_tile **ret_metrics,
+                     struct diag_trail *trail)
 {
     char name[MEM_NAME_MAX];
     void *memory;
@@ -72,7 +72,7 @@ engine_take_metrics(struct engine *engine, uint32_t log_idx, struct diag_trail *
     size_t bytes = (size_t)engine->settings->partitions_max * sizeof(struct metrics_partition);
     void *memory;
 
-    enum rc rc = engine_take_tile_metrics(
+    enum rc rc = engine__take_metrics(
         engine, METRICS_LOG, engine_log_names[log_idx], &engine->log_metrics[log_idx], trail);
     if (rc == RC_OK)
         rc = mem_arena_take(&engine->arena, "partition metrics", bytes, &memory, trail);
@@ -154,20 +154,19 @@ engine_wire_log(struct engine *engine,
     rc = log_init(memory, &config, &engine->logs[log_idx], trail);
     if (rc != RC_OK)
         return rc;
-    for (uint32_t r = 0; r <= engine->layout.gate_count; r++) {
-        uint32_t core_idx = r == REQUESTER_CONTROL ? engine__control_core(engine)
-                                                   : engine->gate_core[r - 1];
+    for (uint32_t r = 0; r < engine__requester_count(engine); r++)
         links[r] = (struct broker_link){
             .request = &engine->log_links[log_idx][r].requests,
             .response = &engine->log_links[log_idx][r].responses,
-            .waker = &engine->cores[core_idx].waker,
+            .waker = &engine->cores[engine__requester_core(engine, r)].waker,
         };
-    }
+    for (uint32_t i = 0; i < engine->layout.net_count; i++)
+        links[engine__door_requester(engine, i)].bytes = &engine->bytes[log_idx][i];
     broker_init(&engine->brokers[log_idx],
                 engine->logs[log_idx],
                 engine->clocks[engine->log_core[log_idx]],
                 links,
-                engine->layout.gate_count + 1);
+                engine__requester_count(engine));
     return RC_OK;
 }
 
@@ -230,7 +229,7 @@ engine_wire_gate(struct engine *engine,
         };
     }
     snprintf(name, sizeof(name), "gate %u", gate_idx);
-    enum rc rc = engine_take_tile_metrics(
+    enum rc rc = engine__take_metrics(
         engine, METRICS_GATE, engine_gate_names[gate_idx], &engine->gate_metrics[gate_idx], trail);
     if (rc != RC_OK)
         return rc;
@@ -246,11 +245,11 @@ engine_wire_gate(struct engine *engine,
 static void
 engine_control_links(struct engine *engine, struct control_config *config)
 {
-    for (uint32_t g = 0; g < engine->layout.gate_count; g++)
-        config->gates[g] = (struct control_gate_link){
-            .requests = &engine->control_links[g + 1].requests,
-            .responses = &engine->control_links[g + 1].responses,
-            .waker = &engine->cores[engine->gate_core[g]].waker,
+    for (uint32_t r = 1; r < engine__requester_count(engine); r++)
+        config->gates[r - 1] = (struct control_gate_link){
+            .requests = &engine->control_links[r].requests,
+            .responses = &engine->control_links[r].responses,
+            .waker = &engine->cores[engine__requester_core(engine, r)].waker,
         };
     for (uint32_t l = 0; l < engine->layout.log_count; l++)
         config->logs[l] = (struct control_log_link){
@@ -272,7 +271,7 @@ engine_wire_control(struct engine *engine, struct diag_trail *trail)
 
     if (config == NULL)
         return RC_NO_MEMORY;
-    enum rc rc = engine_take_tile_metrics(
+    enum rc rc = engine__take_metrics(
         engine, METRICS_CONTROL, "control", &engine->control_metrics, trail);
     if (rc != RC_OK)
         goto done;
@@ -281,7 +280,7 @@ engine_wire_control(struct engine *engine, struct diag_trail *trail)
     config->metrics = engine->control_metrics;
     config->clock = engine->clocks[core_idx];
     config->disk = engine->disk;
-    config->gate_count = engine->layout.gate_count;
+    config->gate_count = engine__requester_count(engine) - 1; /* doors ask as gates do */
     engine_control_links(engine, config);
     rc = mem_arena_take(&engine->arena, "control", control_footprint(config), &memory, trail);
     if (rc == RC_OK)
@@ -291,33 +290,40 @@ done:
     return rc;
 }
 
+/* One tile on its core; idx counts the tiles of its kind. */
+static uint32_t
+engine_add_tile(struct engine *engine, struct core *core, enum engine_tile_kind kind, uint32_t idx)
+{
+    switch (kind) {
+    case ENGINE_TILE_GATE:
+        return core_add(core, engine_gate_names[idx], &gate_tile_ops, engine->gates[idx]);
+    case ENGINE_TILE_LOG:
+        return core_add(core, engine_log_names[idx], &broker_tile_ops, &engine->brokers[idx]);
+    case ENGINE_TILE_NET:
+        return core_add(core, engine__door_name(idx), &door_tile_ops, engine->doors[idx]);
+    }
+    CHECK(false);
+    return 0;
+}
+
 static void
 engine_add_tiles(struct engine *engine)
 {
-    uint32_t gate_idx = 0;
-    uint32_t log_idx = 0;
+    uint32_t counts[ENGINE_TILE_NET + 1] = {0};
 
     for (uint32_t c = 0; c < engine->layout.core_count; c++) {
         const struct engine_core_layout *layout = &engine->layout.cores[c];
         for (uint32_t t = 0; t < layout->tile_count; t++) {
-            bool is_gate = layout->tiles[t] == ENGINE_TILE_GATE;
-            uint32_t idx = is_gate ? core_add(&engine->cores[c],
-                                              engine_gate_names[gate_idx],
-                                              &gate_tile_ops,
-                                              engine->gates[gate_idx])
-                                   : core_add(&engine->cores[c],
-                                              engine_log_names[log_idx],
-                                              &broker_tile_ops,
-                                              &engine->brokers[log_idx]);
+            enum engine_tile_kind kind = layout->tiles[t];
+            uint32_t idx = engine_add_tile(engine, &engine->cores[c], kind, counts[kind]++);
             CHECK(idx == t); /* io tags were made with this index */
-            gate_idx += is_gate ? 1 : 0;
-            log_idx += is_gate ? 0 : 1;
         }
     }
-    core_add(&engine->cores[engine__control_core(engine)],
-             "control",
-             &control_tile_ops,
-             engine->control);
+    struct core *control = &engine->cores[engine__control_core(engine)];
+    core_add(control, "control", &control_tile_ops, engine->control);
+    if (engine->exchange != NULL)
+        CHECK(core_add(control, "exchange", &exchange_tile_ops, engine->exchange) ==
+              ENGINE_EXCHANGE_TILE);
 }
 
 enum rc
@@ -334,6 +340,8 @@ engine_wire(struct engine *engine, struct diag_trail *trail)
                    trail);
     if (rc == RC_OK)
         rc = engine_wire_control(engine, trail);
+    if (rc == RC_OK && engine->native != NULL)
+        rc = engine__wire_native(engine, trail);
     uint64_t gate_share = max_u64(engine_left_bytes(engine) / 4, ENGINE_GATE_SHARE_MIN) /
                           engine->layout.gate_count;
     for (uint32_t g = 0; rc == RC_OK && g < engine->layout.gate_count; g++)

@@ -57,6 +57,20 @@ struct flag {
     int words; /* of argv that it used: 1 or 2 */
 };
 
+/* A flag by its name; `--nic-address` is the same as `--nic.address`. */
+static const struct setting *
+flag_find(const char *name, size_t count)
+{
+    const struct setting *setting = config_find(name, count);
+    char dotted[64];
+
+    if (setting != NULL || count >= sizeof(dotted))
+        return setting;
+    for (size_t i = 0; i < count; i++)
+        dotted[i] = name[i] == '-' ? '.' : name[i];
+    return config_find(dotted, count);
+}
+
 static enum rc
 flag_read(int left, char **argv, struct flag *ret, struct diag_trail *trail)
 {
@@ -68,7 +82,7 @@ flag_read(int left, char **argv, struct flag *ret, struct diag_trail *trail)
         diag_trail_add(trail, "'%.60s' is not a flag; flags begin with --", word);
         return RC_INVALID;
     }
-    ret->setting = config_find(name, equals != NULL ? (size_t)(equals - name) : strlen(name));
+    ret->setting = flag_find(name, equals != NULL ? (size_t)(equals - name) : strlen(name));
     ret->words = 1;
     if (ret->setting == NULL) {
         diag_trail_add(trail, "unknown flag '%.60s'; --help lists them", word);

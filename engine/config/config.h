@@ -31,6 +31,7 @@ struct host_port {
 /* Values of the CHOICE settings, in the order of their words in settings.def. */
 enum settings_poll { SETTINGS_POLL_AUTO, SETTINGS_POLL_ALWAYS };
 enum settings_io { SETTINGS_IO_AUTO, SETTINGS_IO_URING, SETTINGS_IO_THREADS };
+enum settings_native_auth { SETTINGS_NATIVE_AUTH_AEAD, SETTINGS_NATIVE_AUTH_NONE };
 /* log_level counts as enum diag_level does. */
 
 #define CONFIG_FIELD_BOOL(field) bool field;
@@ -76,7 +77,7 @@ struct setting {
 };
 
 /* Fills *ret from defaults, the file named by --config, and flags (`--name value`, `--name=value`;
- * a BOOL alone means true; the last of several wins).
+ * a BOOL alone means true; the last of several wins; '-' may stand for '.' in a name).
  *
  * argv    argc words, all of them flags: the caller has taken the program's name and the verb away.
  * trail   Says what is wrong, for the user; may be NULL.

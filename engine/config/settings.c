@@ -99,7 +99,7 @@ set_signed(void *field, const struct setting *setting, const char *text, size_t 
 static bool
 set_text(void *field, const struct setting *setting, const char *text, size_t count)
 {
-    _Static_assert(CONFIG_TEXT_MAX > 200, "settings.def allows texts of 200 bytes");
+    _Static_assert(CONFIG_TEXT_MAX > 250, "settings.def allows texts of 250 bytes");
 
     if (!in_range(setting, count) || memchr(text, '\0', count) != NULL)
         return false;
@@ -114,9 +114,9 @@ set_host_port(void *field, const struct setting *setting, const char *text, size
     struct host_port value = {0};
     struct parse_host parsed = {.host = value.host, .capacity = sizeof(value.host)};
 
-    if (count > 0 && !parse_host_port(text, count, &parsed))
-        return false;
-    if (count == 0 && setting->min != 0)
+    bool is_off = count == 0 || (count == 3 && memcmp(text, "off", 3) == 0);
+
+    if (is_off ? setting->min != 0 : !parse_host_port(text, count, &parsed))
         return false;
     value.port = parsed.port;
     *(struct host_port *)field = value;
@@ -269,7 +269,7 @@ config_allowed(const struct setting *setting, char *ret, size_t capacity)
         return;
     case SETTING_HOST_PORT:
         (void)snprintf(
-            ret, capacity, "HOST:PORT or [V6]:PORT%s", setting->min == 0 ? ", or nothing" : "");
+            ret, capacity, "HOST:PORT or [V6]:PORT%s", setting->min == 0 ? ", or off" : "");
         return;
     case SETTING_U64:
     case SETTING_BYTES:

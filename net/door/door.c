@@ -57,7 +57,7 @@ door_init(void *memory,
 {
     struct door *door = memory;
     struct door_layout layout = {.memory = memory, .at = sizeof(struct door)};
-    enum rc rc = layout__check(config, trail);
+    enum rc rc = door_layout__check(config, trail);
 
     if (rc != RC_OK)
         return rc;
@@ -70,10 +70,10 @@ door_init(void *memory,
         diag_trail_add(trail, "cookies of the native door: %s", rc_text(rc));
         return rc;
     }
-    layout__place(&layout, config, door);
+    door_layout__place(&layout, config, door);
     door_set_up(door);
     door_links_init(door);
-    door->room_packets = min_u32(link__room_packets(door), config->limits.window);
+    door->room_packets = min_u32(door_link__room_packets(door), config->limits.window);
     *ret_door = door;
     return RC_OK;
 }
@@ -87,8 +87,7 @@ door_fini(struct door *door)
         if (door->buckets[i] == DOOR_NONE)
             continue;
         struct door_session *session = door__session(door, door->buckets[i]);
-        session_fini(session->session);
-        session_cipher_destroy(session->cipher);
+        session_fini(session->session); /* the exchange keeps the cipher of one that lives */
         door->buckets[i] = DOOR_NONE;
     }
     cookie_jar_destroy(door->jar);
@@ -128,11 +127,11 @@ door_expire(struct door *door)
 {
     uint32_t count = 0;
 
-    for (uint32_t idx; (idx = session__timer_due(door)) != DOOR_NONE; count++) {
+    for (uint32_t idx; (idx = door_session__timer_due(door)) != DOOR_NONE; count++) {
         struct door_session *session = door__session(door, idx);
         session_tick(session->session, door->now_ns);
-        session__timer_set(door, session, NO_DEADLINE); /* set anew when it has been served */
-        session__activate(door, session);
+        door_session__timer_set(door, session, NO_DEADLINE); /* set anew when it has been served */
+        door_session__activate(door, session);
     }
     return count;
 }
@@ -147,9 +146,9 @@ door_share_room(struct door *door)
         door->epoch_end_ns = door->now_ns + DOOR_EPOCH_NS;
         door->senders = door->senders_so_far > 0 ? door->senders_so_far : 1;
         door->senders_so_far = 0;
-        read__wake_lazy(door);
+        door_read__wake_lazy(door);
     }
-    uint32_t share = link__room_packets(door) / door->senders;
+    uint32_t share = door_link__room_packets(door) / door->senders;
     door->room_packets = min_u32(share > 0 ? share : 1, door->config.limits.window);
 }
 
@@ -171,9 +170,9 @@ door_go_on_stopping(struct door *door)
             continue;
         session_close(session->session, WIRE_CLOSE_SHUTDOWN, "the server stops");
         session->revoked = true;
-        session__activate(door, session);
+        door_session__activate(door, session);
     }
-    if (door->sessions.used == 0 && door->orphans == 0 && link__is_quiet(door))
+    if (door->sessions.used == 0 && door->orphans == 0 && door_link__is_quiet(door))
         /* Pairs with door_is_stopped(). */
         atomic_store_explicit(&door->stopped, 1, memory_order_release);
 }
@@ -215,7 +214,7 @@ door_publish_gauges(struct door *door)
 static uint64_t
 door_deadline(struct door *door, uint32_t received, bool unsent)
 {
-    uint64_t deadline_ns = session__timer_next(door);
+    uint64_t deadline_ns = door_session__timer_next(door);
 
     if (door->nic->wait_fd < 0)
         deadline_ns = min_u64(deadline_ns, door_poll_deadline(door, received));
@@ -241,22 +240,22 @@ door_poll(void *tile, uint64_t now_ns)
     /* Pairs with door_stop(). */
     if (UNLIKELY(atomic_load_explicit(&door->stop, memory_order_acquire) != 0))
         door_go_on_stopping(door);
-    uint32_t received = receive__run(door);
-    report.work = received + forward__receive(door) + session__take_grants(door);
-    link__publish(door); /* batches first: the log tile may begin */
-    report.work += link__drain(door);
+    uint32_t received = door_receive__run(door);
+    report.work = received + door_forward__receive(door) + door_session__take_grants(door);
+    door_link__publish(door); /* batches first: the log tile may begin */
+    report.work += door_link__drain(door);
     if (door->kick) {
         door->kick = false;
-        receive__retry(door);
+        door_receive__retry(door);
     }
     door_share_room(door);
     report.work += door_expire(door);
-    call__issue(door);
-    read__issue(door);
-    report.work += transmit__run(door);
-    read__issue(door); /* what was sent made room */
-    link__publish(door);
-    bool unsent = transmit__flush(door);
+    door_call__issue(door);
+    door_read__issue(door);
+    report.work += door_transmit__run(door);
+    door_read__issue(door); /* what was sent made room */
+    door_link__publish(door);
+    bool unsent = door_transmit__flush(door);
     if (door->nic->wait_fd >= 0 && received == 0)
         door_wait_for_datagrams(door);
     door_publish_gauges(door);
@@ -286,7 +285,7 @@ door_has_work(void *tile)
     for (uint32_t i = 0; i <= door->config.log_tile_count; i++)
         if (!ring_is_empty(door->links[i].responses))
             return true;
-    if (!ring_is_empty(door->config.grants) || !forward__is_empty(door))
+    if (!ring_is_empty(door->config.grants) || !door_forward__is_empty(door))
         return true;
     /* Pairs with door_stop(). */
     return atomic_load_explicit(&door->stop, memory_order_acquire) != 0 && !door->stopping;

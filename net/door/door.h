@@ -39,6 +39,7 @@
 #define DOOR_TILES_MAX WIRE_TILES_MAX
 #define DOOR_SESSION_BURST 16u
 #define DOOR_GRANT_NS (10 * NS_PER_S)
+#define DOOR_FORWARD_SLOT_BYTES 40u /* of the rings between doors */
 
 struct door_log_link {
     struct ring *requests;

@@ -44,7 +44,7 @@ call_give(struct door *door, uint32_t idx)
     struct door_call *call = door__call(door, idx);
 
     if (call->message != DOOR_NONE)
-        message__lend_end(door, call->message);
+        door_message__lend_end(door, call->message);
     slab_give(&door->calls, idx);
     door->kick = true;
 }
@@ -69,8 +69,8 @@ call_refuse(struct door *door, struct door_session *session, int16_t error)
                                    .status = (uint16_t)error,
                                    .request = session->call_first.request};
 
-    session__activate(door, session);
-    return note__add(session, &note);
+    door_session__activate(door, session);
+    return door_note__add(session, &note);
 }
 
 static enum rc
@@ -130,7 +130,7 @@ call_arrived(struct door *door, struct door_session *session, uint32_t idx)
 }
 
 enum rc
-call__piece(struct door *door, struct door_session *session, const struct wire_call *piece)
+door_call__piece(struct door *door, struct door_session *session, const struct wire_call *piece)
 {
     enum rc rc = RC_OK;
 
@@ -165,11 +165,11 @@ call_issue_one(struct door *door, uint32_t idx)
     struct door_call *call = door__call(door, idx);
 
     if (call->reply_wanted > 0 && call->message == DOOR_NONE) {
-        call->message = message__lend(door);
+        call->message = door_message__lend(door);
         if (call->message == DOOR_NONE)
             return false;
     }
-    struct request *request = link__reserve(door, door__control(door), 1);
+    struct request *request = door_link__reserve(door, door__control(door), 1);
     if (request == NULL)
         return false;
     call->state = CALL_ASKED;
@@ -187,7 +187,7 @@ call_issue_one(struct door *door, uint32_t idx)
 }
 
 void
-call__issue(struct door *door)
+door_call__issue(struct door *door)
 {
     while (door->calls_queued.first != DOOR_NONE) {
         uint32_t idx = door->calls_queued.first;
@@ -209,14 +209,14 @@ call_piece_bytes(const struct door_session *session)
 }
 
 void
-call__answered(struct door *door, const struct response *response)
+door_call__answered(struct door *door, const struct response *response)
 {
     uint32_t idx = (uint32_t)response->ctx;
     struct door_call *call = door__call(door, idx);
     enum rc rc = (enum rc)response->rc;
 
     CHECK(call->state == CALL_ASKED);
-    link__release(door, door__control(door), 1);
+    door_link__release(door, door__control(door), 1);
     if (call->session == DOOR_NONE) {
         door->orphans--;
         call_give(door, idx);
@@ -239,7 +239,7 @@ call__answered(struct door *door, const struct response *response)
     uint32_t pieces = call->reply_bytes == 0 ? 1 : (call->reply_bytes + piece - 1) / piece;
     call->piece_count = (uint16_t)pieces;
     call_list_add(door, &session->answers, idx);
-    session__activate(door, session);
+    door_session__activate(door, session);
 }
 
 /* ---- pieces out ---- */
@@ -273,7 +273,7 @@ call_send_piece(struct door *door, struct door_session *session, uint32_t idx)
 }
 
 bool
-call__send(struct door *door, struct door_session *session)
+door_call__send(struct door *door, struct door_session *session)
 {
     while (session->answers.first != DOOR_NONE) {
         uint32_t idx = session->answers.first;
@@ -288,7 +288,7 @@ call__send(struct door *door, struct door_session *session)
 }
 
 void
-call__drop_all(struct door *door, struct door_session *session)
+door_call__drop_all(struct door *door, struct door_session *session)
 {
     uint32_t idx = session->calls;
 

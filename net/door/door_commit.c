@@ -3,7 +3,7 @@
 #include "net/door/door_internal.h"
 
 void
-commit__queue(struct door *door, struct door_session *session, uint32_t produce_idx)
+door_commit__queue(struct door *door, struct door_session *session, uint32_t produce_idx)
 {
     struct door_list *list = &session->results;
 
@@ -13,7 +13,7 @@ commit__queue(struct door *door, struct door_session *session, uint32_t produce_
     else
         door__produce(door, list->last)->next = produce_idx;
     list->last = produce_idx;
-    session__activate(door, session);
+    door_session__activate(door, session);
 }
 
 /* Moves one result into the frame under construction. */
@@ -37,7 +37,7 @@ commit_take(struct door *door, struct door_session *session, uint8_t *at, uint32
 }
 
 bool
-commit__send(struct door *door, struct door_session *session)
+door_commit__send(struct door *door, struct door_session *session)
 {
     uint32_t frame_max = session_frame_bytes_max(session->session);
     uint32_t entries_max = (frame_max - WIRE_FRAME_HEADER_BYTES) / WIRE_COMMIT_BYTES;

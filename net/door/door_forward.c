@@ -2,10 +2,11 @@
  * to its tile's own port, so this happens only where a carrier spreads by hash. */
 #include "net/door/door_internal.h"
 
-_Static_assert(sizeof(struct door_forwarded) == 40, "slot of the rings that the engine makes");
+_Static_assert(sizeof(struct door_forwarded) == DOOR_FORWARD_SLOT_BYTES,
+               "slot of the rings that the engine makes");
 
 void
-forward__send(struct door *door, uint32_t tile, const struct nic_received *received)
+door_forward__send(struct door *door, uint32_t tile, const struct nic_received *received)
 {
     uint64_t ticket;
 
@@ -52,7 +53,7 @@ forward_receive_from(struct door *door, uint32_t tile)
             .byte_count = item->byte_count,
             .peer = item->peer,
         };
-        receive__datagram(door, &received, true);
+        door_receive__datagram(door, &received, true);
         byte_ring_release(bytes, item->ticket, item->byte_count);
         ring_advance(ring);
     }
@@ -60,7 +61,7 @@ forward_receive_from(struct door *door, uint32_t tile)
 }
 
 uint32_t
-forward__receive(struct door *door)
+door_forward__receive(struct door *door)
 {
     uint32_t count = 0;
 
@@ -70,7 +71,7 @@ forward__receive(struct door *door)
 }
 
 bool
-forward__is_empty(const struct door *door)
+door_forward__is_empty(const struct door *door)
 {
     for (uint32_t i = 0; i < door->config.door_count; i++)
         if (door->config.forwarded[i] != NULL && !ring_is_empty(door->config.forwarded[i]))

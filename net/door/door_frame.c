@@ -8,7 +8,7 @@ frame_data(struct door *door, struct door_session *session, const struct wire_fr
     struct wire_data data;
     enum rc rc = wire_data_decode(frame, &data);
 
-    return rc == RC_OK ? produce__data(door, session, &data) : rc;
+    return rc == RC_OK ? door_produce__data(door, session, &data) : rc;
 }
 
 static enum rc
@@ -17,7 +17,7 @@ frame_data_frag(struct door *door, struct door_session *session, const struct wi
     struct wire_data_frag frag;
     enum rc rc = wire_data_frag_decode(frame, &frag);
 
-    return rc == RC_OK ? message__piece(door, session, &frag) : rc;
+    return rc == RC_OK ? door_message__piece(door, session, &frag) : rc;
 }
 
 static enum rc
@@ -26,7 +26,7 @@ frame_resolve(struct door *door, struct door_session *session, const struct wire
     struct wire_resolve resolve;
     enum rc rc = wire_resolve_decode(frame, &resolve);
 
-    return rc == RC_OK ? resolve__ask(door, session, &resolve) : rc;
+    return rc == RC_OK ? door_resolve__ask(door, session, &resolve) : rc;
 }
 
 static enum rc
@@ -35,7 +35,7 @@ frame_fetch(struct door *door, struct door_session *session, const struct wire_f
     struct wire_fetch fetch;
     enum rc rc = wire_fetch_decode(frame, &fetch);
 
-    return rc == RC_OK ? read__fetch(door, session, &fetch) : rc;
+    return rc == RC_OK ? door_read__fetch(door, session, &fetch) : rc;
 }
 
 static enum rc
@@ -44,7 +44,7 @@ frame_subscribe(struct door *door, struct door_session *session, const struct wi
     struct wire_subscribe subscribe;
     enum rc rc = wire_subscribe_decode(frame, &subscribe);
 
-    return rc == RC_OK ? read__subscribe(door, session, &subscribe) : rc;
+    return rc == RC_OK ? door_read__subscribe(door, session, &subscribe) : rc;
 }
 
 static enum rc
@@ -53,8 +53,9 @@ frame_credit(struct door *door, struct door_session *session, const struct wire_
     struct wire_credit credit;
     enum rc rc = wire_credit_decode(frame, &credit);
 
-    return rc == RC_OK ? read__credit(door, session, &credit, (frame->flags & WIRE_CREDIT_END) != 0)
-                       : rc;
+    return rc == RC_OK
+               ? door_read__credit(door, session, &credit, (frame->flags & WIRE_CREDIT_END) != 0)
+               : rc;
 }
 
 static enum rc
@@ -63,7 +64,7 @@ frame_call(struct door *door, struct door_session *session, const struct wire_fr
     struct wire_call call;
     enum rc rc = wire_call_decode(frame, &call);
 
-    return rc == RC_OK ? call__piece(door, session, &call) : rc;
+    return rc == RC_OK ? door_call__piece(door, session, &call) : rc;
 }
 
 static enum rc
@@ -95,7 +96,7 @@ frame_one(struct door *door, struct door_session *session, const struct wire_fra
 }
 
 void
-frame__run(struct door *door, struct door_session *session, struct bytes frames)
+door_frame__run(struct door *door, struct door_session *session, struct bytes frames)
 {
     struct wire_frame frame;
     enum rc rc = RC_OK;
@@ -109,5 +110,5 @@ frame__run(struct door *door, struct door_session *session, struct bytes frames)
     session_close(session->session,
                   rc == RC_LIMIT ? WIRE_CLOSE_LIMIT : WIRE_CLOSE_PROTOCOL,
                   rc == RC_LIMIT ? "too many unanswered requests" : wire_frame_name(frame.type));
-    session__activate(door, session);
+    door_session__activate(door, session);
 }

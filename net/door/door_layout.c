@@ -52,7 +52,7 @@ struct door_range {
 };
 
 enum rc
-layout__check(const struct door_config *config, struct diag_trail *trail)
+door_layout__check(const struct door_config *config, struct diag_trail *trail)
 {
     const struct door_limits *limits = &config->limits;
     uint32_t frames_max = config->nic->datagram_bytes_max / DOOR_DATA_FRAME_MIN + 1;
@@ -98,7 +98,7 @@ layout_buckets(uint32_t sessions_max)
 }
 
 void
-layout__place(struct door_layout *layout, const struct door_config *config, struct door *door)
+door_layout__place(struct door_layout *layout, const struct door_config *config, struct door *door)
 {
     const struct door_limits *limits = &config->limits;
     uint32_t datagram_bytes = config->nic->datagram_bytes_max;
@@ -150,6 +150,6 @@ door_footprint(const struct door_config *config)
 {
     struct door_layout layout = {.at = sizeof(struct door)};
 
-    layout__place(&layout, config, NULL);
+    door_layout__place(&layout, config, NULL);
     return round_up(layout.at, DOOR_ALIGN);
 }

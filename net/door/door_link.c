@@ -6,7 +6,7 @@
 #include "engine/trace/trace.h"
 
 struct request *
-link__reserve(struct door *door, uint32_t link_idx, uint32_t credits)
+door_link__reserve(struct door *door, uint32_t link_idx, uint32_t credits)
 {
     struct door_link *link = &door->links[link_idx];
 
@@ -22,7 +22,7 @@ link__reserve(struct door *door, uint32_t link_idx, uint32_t credits)
 }
 
 void
-link__release(struct door *door, uint32_t link_idx, uint32_t credits)
+door_link__release(struct door *door, uint32_t link_idx, uint32_t credits)
 {
     struct door_link *link = &door->links[link_idx];
 
@@ -32,7 +32,7 @@ link__release(struct door *door, uint32_t link_idx, uint32_t credits)
 }
 
 void
-link__publish(struct door *door)
+door_link__publish(struct door *door)
 {
     for (uint32_t i = 0; i <= door->config.log_tile_count; i++) {
         struct door_link *link = &door->links[i];
@@ -55,7 +55,7 @@ link_packet_bytes(const struct door *door)
 }
 
 bool
-link__has_room(struct door *door)
+door_link__has_room(struct door *door)
 {
     if (door->produces.count - door->produces.used < door->frames_max)
         return false;
@@ -70,7 +70,7 @@ link__has_room(struct door *door)
 }
 
 uint32_t
-link__room_packets(struct door *door)
+door_link__room_packets(struct door *door)
 {
     uint64_t packets = door->produces.count - door->produces.used;
 
@@ -84,7 +84,7 @@ link__room_packets(struct door *door)
 }
 
 bool
-link__is_quiet(const struct door *door)
+door_link__is_quiet(const struct door *door)
 {
     for (uint32_t i = 0; i <= door->config.log_tile_count; i++)
         if (door->links[i].credits > door->links[i].armed)
@@ -98,11 +98,11 @@ static bool
 link_topic(struct door *door, uint32_t link_idx, const struct response *response)
 {
     const struct topic_snapshot *snapshot = response->u.topic;
-    struct request *request = link__reserve(door, link_idx, 0);
+    struct request *request = door_link__reserve(door, link_idx, 0);
 
     if (request == NULL)
         return false;
-    watch__topic(door, snapshot);
+    door_watch__topic(door, snapshot);
     request->kind = REQUEST_TOPIC_SEEN;
     request->flags = 0;
     request->slot = 0;
@@ -117,13 +117,13 @@ link_done(struct door *door, const struct response *response)
 {
     switch ((enum door_ctx)(response->ctx >> 56)) {
     case DOOR_CTX_PRODUCE:
-        produce__answered(door, response);
+        door_produce__answered(door, response);
         return;
     case DOOR_CTX_READ:
-        read__answered(door, response);
+        door_read__answered(door, response);
         return;
     case DOOR_CTX_CALL:
-        call__answered(door, response);
+        door_call__answered(door, response);
         return;
     }
     CHECK(response->request_kind == REQUEST_TOPIC_SEEN); /* control need not answer it */
@@ -142,7 +142,7 @@ link_drain(struct door *door, uint32_t link_idx)
         if (response->kind == RESPONSE_DONE)
             link_done(door, response);
         else if (response->kind == RESPONSE_MARK)
-            watch__marked(door, link_idx, response);
+            door_watch__marked(door, link_idx, response);
         else if (!link_topic(door, link_idx, response))
             break;
         ring_advance(ring);
@@ -152,7 +152,7 @@ link_drain(struct door *door, uint32_t link_idx)
 }
 
 uint32_t
-link__drain(struct door *door)
+door_link__drain(struct door *door)
 {
     uint32_t count = 0;
 

@@ -5,7 +5,7 @@
 #include "net/door/door_internal.h"
 
 uint32_t
-message__lend(struct door *door)
+door_message__lend(struct door *door)
 {
     if (door->messages_reading >= door->messages.count / 2)
         return DOOR_NONE;
@@ -17,25 +17,25 @@ message__lend(struct door *door)
 }
 
 void
-message__give_back(struct door *door, uint32_t message)
+door_message__give_back(struct door *door, uint32_t message)
 {
     slab_give(&door->messages, message);
     door->kick = true;
 }
 
 void
-message__lend_end(struct door *door, uint32_t message)
+door_message__lend_end(struct door *door, uint32_t message)
 {
     CHECK(door->messages_reading > 0);
     door->messages_reading--;
-    message__give_back(door, message);
+    door_message__give_back(door, message);
 }
 
 void
-message__drop(struct door *door, struct door_session *session)
+door_message__drop(struct door *door, struct door_session *session)
 {
     if (session->message != DOOR_NONE)
-        message__give_back(door, session->message);
+        door_message__give_back(door, session->message);
     session->message = DOOR_NONE;
     session->piece_next = 0;
     session->message_skip = false;
@@ -62,7 +62,7 @@ message_begin(struct door *door, struct door_session *session, const struct wire
         return;
     session->message = DOOR_NONE;
     const struct wire_data data = message_data(session, NULL);
-    produce__refuse(door, session, &data, KAFKA_ERROR_THROTTLING_QUOTA_EXCEEDED);
+    door_produce__refuse(door, session, &data, KAFKA_ERROR_THROTTLING_QUOTA_EXCEEDED);
 }
 
 /* Whether this piece is the one that follows. */
@@ -82,7 +82,9 @@ message_fits(const struct door_session *session, const struct wire_data_frag *fr
 }
 
 enum rc
-message__piece(struct door *door, struct door_session *session, const struct wire_data_frag *frag)
+door_message__piece(struct door *door,
+                    struct door_session *session,
+                    const struct wire_data_frag *frag)
 {
     if (!message_fits(session, frag))
         return RC_MALFORMED;
@@ -107,6 +109,6 @@ message__piece(struct door *door, struct door_session *session, const struct wir
     if (message == DOOR_NONE)
         return RC_OK; /* refused when it began */
     const struct wire_data data = message_data(session, door__message(door, message));
-    produce__message(door, session, &data, message);
+    door_produce__message(door, session, &data, message);
     return RC_OK;
 }

@@ -3,7 +3,7 @@
  *
  * Order of checks as in the gate: partition, size, one batch with magic 2, header, CRC. A batch
  * that is refused takes the same place as one that is sent, so that its result is told in any case;
- * the place was sure to be there before the packet was opened (link__has_room()). */
+ * the place was sure to be there before the packet was opened (door_link__has_room()). */
 #include "net/door/door_internal.h"
 
 #include "engine/record/record_batch.h"
@@ -17,7 +17,7 @@ produce_place(struct door *door, struct door_session *session, const struct wire
 {
     uint32_t idx = slab_take(&door->produces);
 
-    CHECK(idx != SLAB_NONE); /* see link__has_room() */
+    CHECK(idx != SLAB_NONE); /* see door_link__has_room() */
     *door__produce(door, idx) = (struct door_produce){
         .session = door__session_idx(door, session),
         .generation = session->generation,
@@ -49,10 +49,10 @@ produce_reason(int16_t error)
 }
 
 void
-produce__refuse(struct door *door,
-                struct door_session *session,
-                const struct wire_data *data,
-                int16_t error)
+door_produce__refuse(struct door *door,
+                     struct door_session *session,
+                     const struct wire_data *data,
+                     int16_t error)
 {
     uint32_t idx = produce_place(door, session, data);
 
@@ -60,7 +60,7 @@ produce__refuse(struct door *door,
     door__count(&door->counters.batches_refused, 1);
     if (door->config.metrics != NULL)
         metrics_add_label(door->config.metrics, BATCHES_REFUSED, produce_reason(error), 1);
-    commit__queue(door, session, idx);
+    door_commit__queue(door, session, idx);
 }
 
 static int16_t
@@ -88,9 +88,9 @@ produce_check(const struct door_place *place, const struct wire_data *data)
 static struct request *
 produce_request(struct door *door, const struct wire_data *data, uint32_t idx)
 {
-    struct request *request = link__reserve(door, data->partition.log_tile, 1);
+    struct request *request = door_link__reserve(door, data->partition.log_tile, 1);
 
-    CHECK(request != NULL); /* see link__has_room() */
+    CHECK(request != NULL); /* see door_link__has_room() */
     request->kind = REQUEST_PRODUCE;
     request->flags = 0;
     request->slot = data->partition.slot;
@@ -115,7 +115,7 @@ produce_seen(struct door *door, struct door_session *session)
 }
 
 enum rc
-produce__data(struct door *door, struct door_session *session, const struct wire_data *data)
+door_produce__data(struct door *door, struct door_session *session, const struct wire_data *data)
 {
     struct door_place *place = door__place(door, data->partition.log_tile, data->partition.slot);
     int16_t error = produce_check(place, data);
@@ -123,12 +123,12 @@ produce__data(struct door *door, struct door_session *session, const struct wire
 
     produce_seen(door, session);
     if (UNLIKELY(error != KAFKA_ERROR_NONE)) {
-        produce__refuse(door, session, data, error);
+        door_produce__refuse(door, session, data, error);
         return RC_OK;
     }
     struct byte_ring *bytes = door->links[data->partition.log_tile].bytes;
     uint8_t *at = byte_ring_reserve(bytes, data->batch.count, &ticket);
-    CHECK(at != NULL); /* see link__has_room() */
+    CHECK(at != NULL); /* see door_link__has_room() */
     bytes_copy(at, data->batch.count, data->batch.at, data->batch.count);
     uint32_t idx = produce_place(door, session, data);
     door__produce(door, idx)->is_memory = place->is_memory;
@@ -140,18 +140,18 @@ produce__data(struct door *door, struct door_session *session, const struct wire
 }
 
 void
-produce__message(struct door *door,
-                 struct door_session *session,
-                 const struct wire_data *data,
-                 uint32_t message)
+door_produce__message(struct door *door,
+                      struct door_session *session,
+                      const struct wire_data *data,
+                      uint32_t message)
 {
     struct door_place *place = door__place(door, data->partition.log_tile, data->partition.slot);
     int16_t error = produce_check(place, data);
 
     produce_seen(door, session);
     if (UNLIKELY(error != KAFKA_ERROR_NONE)) {
-        message__give_back(door, message);
-        produce__refuse(door, session, data, error);
+        door_message__give_back(door, message);
+        door_produce__refuse(door, session, data, error);
         return;
     }
     uint32_t idx = produce_place(door, session, data);
@@ -162,7 +162,7 @@ produce__message(struct door *door,
 }
 
 void
-produce__answered(struct door *door, const struct response *response)
+door_produce__answered(struct door *door, const struct response *response)
 {
     uint32_t idx = (uint32_t)response->ctx;
     struct door_produce *produce = door__produce(door, idx);
@@ -170,9 +170,9 @@ produce__answered(struct door *door, const struct response *response)
     enum rc rc = (enum rc)response->rc;
 
     CHECK(response->request_kind == REQUEST_PRODUCE);
-    link__release(door, produce->log_tile, 1);
+    door_link__release(door, produce->log_tile, 1);
     if (produce->message != DOOR_NONE)
-        message__give_back(door, produce->message);
+        door_message__give_back(door, produce->message);
     if (!session->in_use || session->generation != produce->generation) {
         slab_give(&door->produces, idx); /* nobody is there to be told */
         return;
@@ -186,5 +186,5 @@ produce__answered(struct door *door, const struct response *response)
         produce->base_offset = UINT64_MAX;
         door__count(&door->counters.batches_refused, 1);
     }
-    commit__queue(door, session, idx);
+    door_commit__queue(door, session, idx);
 }

@@ -27,19 +27,19 @@ read_list_add(struct door *door, struct door_list *list, uint32_t reader_idx)
 }
 
 void
-read__queue(struct door *door, uint32_t reader_idx)
+door_read__queue(struct door *door, uint32_t reader_idx)
 {
     door__reader(door, reader_idx)->state = READER_QUEUED;
     read_list_add(door, &door->readers_queued, reader_idx);
 }
 
 void
-read__buffer_drop(struct door *door, struct door_reader *reader)
+door_read__buffer_drop(struct door *door, struct door_reader *reader)
 {
     if (reader->buffer != DOOR_NONE)
         slab_give(&door->read_buffers, reader->buffer);
     if (reader->message != DOOR_NONE)
-        message__lend_end(door, reader->message);
+        door_message__lend_end(door, reader->message);
     if (reader->data != NULL)
         door->kick = true;
     reader->buffer = DOOR_NONE;
@@ -63,8 +63,8 @@ read_refuse(struct door *door,
         .request = wanted->request,
     };
 
-    session__activate(door, session);
-    return note__add(session, &note);
+    door_session__activate(door, session);
+    return door_note__add(session, &note);
 }
 
 static enum rc
@@ -89,7 +89,7 @@ read_begin(struct door *door, struct door_session *session, struct door_reader *
         session->subscriptions++;
         door->subscription_count++;
     }
-    read__resume(door, idx);
+    door_read__resume(door, idx);
     return RC_OK;
 }
 
@@ -102,7 +102,7 @@ read_ref(const struct wire_partition *partition)
 }
 
 enum rc
-read__fetch(struct door *door, struct door_session *session, const struct wire_fetch *fetch)
+door_read__fetch(struct door *door, struct door_session *session, const struct wire_fetch *fetch)
 {
     struct door_reader wanted = {
         .request = fetch->request,
@@ -129,9 +129,9 @@ read_find(struct door *door, const struct door_session *session, uint32_t subscr
 }
 
 enum rc
-read__subscribe(struct door *door,
-                struct door_session *session,
-                const struct wire_subscribe *subscribe)
+door_read__subscribe(struct door *door,
+                     struct door_session *session,
+                     const struct wire_subscribe *subscribe)
 {
     struct door_reader wanted = {
         .is_subscription = true,
@@ -147,10 +147,10 @@ read__subscribe(struct door *door,
 }
 
 enum rc
-read__credit(struct door *door,
-             struct door_session *session,
-             const struct wire_credit *credit,
-             bool ends)
+door_read__credit(struct door *door,
+                  struct door_session *session,
+                  const struct wire_credit *credit,
+                  bool ends)
 {
     uint32_t idx = read_find(door, session, credit->subscription);
 
@@ -160,10 +160,10 @@ read__credit(struct door *door,
     reader->credit_bytes = max_u64(reader->credit_bytes, credit->credit_bytes);
     reader->ended = ends;
     if (ends && reader->state == READER_WATCHING && reader->is_watching) {
-        watch__forget(door, idx);
-        read__free(door, session, idx);
+        door_watch__forget(door, idx);
+        door_read__free(door, session, idx);
     } else if (reader->state == READER_STARVED) {
-        read__resume(door, idx);
+        door_read__resume(door, idx);
     }
     return RC_OK;
 }
@@ -172,16 +172,16 @@ read__credit(struct door *door,
 
 /* Where the subscription stands: over, without credit, or to be read on. */
 void
-read__resume(struct door *door, uint32_t reader_idx)
+door_read__resume(struct door *door, uint32_t reader_idx)
 {
     struct door_reader *reader = door__reader(door, reader_idx);
 
     if (reader->ended)
-        read__free(door, door__session(door, reader->session), reader_idx);
+        door_read__free(door, door__session(door, reader->session), reader_idx);
     else if (reader->is_subscription && reader->sent_bytes >= reader->credit_bytes)
         reader->state = READER_STARVED;
     else
-        read__queue(door, reader_idx);
+        door_read__queue(door, reader_idx);
 }
 
 static bool
@@ -190,7 +190,7 @@ read_take_buffer(struct door *door, struct door_reader *reader)
     if (reader->data != NULL)
         return true;
     if (reader->bytes_needed > 0) {
-        reader->message = message__lend(door);
+        reader->message = door_message__lend(door);
         if (reader->message != DOOR_NONE)
             reader->data = door__message(door, reader->message);
         return reader->data != NULL;
@@ -212,12 +212,12 @@ read_issue_one(struct door *door, uint32_t reader_idx)
     if (!read_take_buffer(door, reader))
         return false;
     uint32_t capacity = reader->message != DOOR_NONE ? DOOR_MESSAGE_BYTES : DOOR_READ_BYTES;
-    bool arm = reader->is_subscription && watch__may_arm(door, &reader->ref);
-    struct request *request = link__reserve(door, reader->ref.log_tile, arm ? 2 : 1);
+    bool arm = reader->is_subscription && door_watch__may_arm(door, &reader->ref);
+    struct request *request = door_link__reserve(door, reader->ref.log_tile, arm ? 2 : 1);
     if (request == NULL)
         return false;
     if (arm)
-        watch__arming(door, &reader->ref);
+        door_watch__arming(door, &reader->ref);
     reader->asked_arm = arm;
     reader->state = READER_READING;
     request->kind = REQUEST_READ;
@@ -234,7 +234,7 @@ read_issue_one(struct door *door, uint32_t reader_idx)
 }
 
 void
-read__issue(struct door *door)
+door_read__issue(struct door *door)
 {
     while (door->readers_queued.first != DOOR_NONE) {
         uint32_t idx = door->readers_queued.first;
@@ -245,22 +245,22 @@ read__issue(struct door *door)
             return; /* first come, first served */
         door->readers_queued.first = next;
         if (is_orphan)
-            read__give(door, idx);
+            door_read__give(door, idx);
         else if (reader->ended)
-            read__free(door, door__session(door, reader->session), idx);
+            door_read__free(door, door__session(door, reader->session), idx);
     }
 }
 
 /* Partitions beyond what may be armed are looked at again from time to time. */
 void
-read__wake_lazy(struct door *door)
+door_read__wake_lazy(struct door *door)
 {
     uint32_t idx = door->readers_lazy.first;
 
     door->readers_lazy.first = DOOR_NONE;
     while (idx != DOOR_NONE) {
         uint32_t next = door__reader(door, idx)->next_queued;
-        read__queue(door, idx);
+        door_read__queue(door, idx);
         idx = next;
     }
 }
@@ -273,7 +273,7 @@ read_to_send(struct door *door, uint32_t reader_idx, uint16_t status, uint32_t d
     struct door_reader *reader = door__reader(door, reader_idx);
     struct door_session *session = door__session(door, reader->session);
     struct door_list *list = &session->sending;
-    uint32_t piece = read__piece_bytes(session);
+    uint32_t piece = door_read__piece_bytes(session);
 
     reader->state = READER_SENDING;
     reader->status = status;
@@ -287,7 +287,7 @@ read_to_send(struct door *door, uint32_t reader_idx, uint16_t status, uint32_t d
     else
         door__reader(door, list->last)->next_sending = reader_idx;
     list->last = reader_idx;
-    session__activate(door, session);
+    door_session__activate(door, session);
 }
 
 /* The offset behind the last batch of what the log tile gave. */
@@ -316,14 +316,14 @@ read_at_tail(struct door *door, uint32_t reader_idx)
         read_to_send(door, reader_idx, 0, 0);
         return;
     }
-    read__buffer_drop(door, reader);
+    door_read__buffer_drop(door, reader);
     reader->state = READER_WATCHING;
     if (reader->ended)
-        read__free(door, door__session(door, reader->session), reader_idx);
-    else if (watch__is_armed(door, &reader->ref))
-        watch__listen(door, reader_idx);
+        door_read__free(door, door__session(door, reader->session), reader_idx);
+    else if (door_watch__is_armed(door, &reader->ref))
+        door_watch__listen(door, reader_idx);
     else if (reader->asked_arm)
-        read__queue(door, reader_idx); /* the mark came first */
+        door_read__queue(door, reader_idx); /* the mark came first */
     else
         read_list_add(door, &door->readers_lazy, reader_idx);
 }
@@ -346,9 +346,9 @@ read_done(struct door *door, uint32_t reader_idx, const struct response *respons
         read_to_send(door, reader_idx, 0, response->bytes);
     } else if (rc == RC_NO_MEMORY && reader->message == DOOR_NONE &&
                response->bytes <= DOOR_MESSAGE_BYTES) {
-        read__buffer_drop(door, reader);
+        door_read__buffer_drop(door, reader);
         reader->bytes_needed = response->bytes;
-        read__queue(door, reader_idx);
+        door_read__queue(door, reader_idx);
     } else {
         int16_t error = rc == RC_NO_MEMORY ? KAFKA_ERROR_MESSAGE_TOO_LARGE
                                            : kafka_error_from_rc(rc, KAFKA_FETCH, READ_VERSION);
@@ -357,7 +357,7 @@ read_done(struct door *door, uint32_t reader_idx, const struct response *respons
 }
 
 void
-read__answered(struct door *door, const struct response *response)
+door_read__answered(struct door *door, const struct response *response)
 {
     uint32_t idx = (uint32_t)response->ctx;
     struct door_reader *reader = door__reader(door, idx);
@@ -366,11 +366,12 @@ read__answered(struct door *door, const struct response *response)
     CHECK(response->request_kind == REQUEST_READ);
     CHECK(reader->state == READER_READING);
     if (reader->asked_arm)
-        credits += watch__armed(door, &reader->ref, response->rc == RC_OK && response->bytes == 0);
-    link__release(door, reader->ref.log_tile, credits);
+        credits += door_watch__armed(
+            door, &reader->ref, response->rc == RC_OK && response->bytes == 0);
+    door_link__release(door, reader->ref.log_tile, credits);
     if (reader->session == DOOR_NONE) {
         door->orphans--;
-        read__give(door, idx);
+        door_read__give(door, idx);
         return;
     }
     read_done(door, idx, response);

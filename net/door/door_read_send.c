@@ -3,7 +3,7 @@
 #include "net/door/door_internal.h"
 
 uint32_t
-read__piece_bytes(const struct door_session *session)
+door_read__piece_bytes(const struct door_session *session)
 {
     return session_frame_bytes_max(session->session) - WIRE_FRAME_HEADER_BYTES -
            WIRE_FETCHED_HEAD_BYTES;
@@ -13,7 +13,8 @@ read__piece_bytes(const struct door_session *session)
 static bool
 read_send_piece(struct door_session *session, struct door_reader *reader)
 {
-    uint32_t bytes = min_u32(reader->data_bytes - reader->piece_at, read__piece_bytes(session));
+    uint32_t bytes = min_u32(reader->data_bytes - reader->piece_at,
+                             door_read__piece_bytes(session));
     const struct wire_fetched fetched = {
         .request = reader->request,
         .status = reader->status,
@@ -40,7 +41,7 @@ read_send_piece(struct door_session *session, struct door_reader *reader)
 }
 
 bool
-read__send(struct door *door, struct door_session *session)
+door_read__send(struct door *door, struct door_session *session)
 {
     while (session->sending.first != DOOR_NONE) {
         uint32_t idx = session->sending.first;
@@ -49,11 +50,11 @@ read__send(struct door *door, struct door_session *session)
             if (!read_send_piece(session, reader))
                 return false;
         session->sending.first = reader->next_sending;
-        read__buffer_drop(door, reader);
+        door_read__buffer_drop(door, reader);
         if (!reader->is_subscription || reader->status != 0)
-            read__free(door, session, idx);
+            door_read__free(door, session, idx);
         else
-            read__resume(door, idx);
+            door_read__resume(door, idx);
     }
     return true;
 }
@@ -61,16 +62,16 @@ read__send(struct door *door, struct door_session *session)
 /* ---- ends ---- */
 
 void
-read__give(struct door *door, uint32_t reader_idx)
+door_read__give(struct door *door, uint32_t reader_idx)
 {
     struct door_reader *reader = door__reader(door, reader_idx);
 
-    read__buffer_drop(door, reader);
+    door_read__buffer_drop(door, reader);
     slab_give(&door->readers, reader_idx);
 }
 
 void
-read__free(struct door *door, struct door_session *session, uint32_t reader_idx)
+door_read__free(struct door *door, struct door_session *session, uint32_t reader_idx)
 {
     struct door_reader *reader = door__reader(door, reader_idx);
     uint32_t *link = &session->readers;
@@ -82,11 +83,11 @@ read__free(struct door *door, struct door_session *session, uint32_t reader_idx)
         session->subscriptions--;
         door->subscription_count--;
     }
-    read__give(door, reader_idx);
+    door_read__give(door, reader_idx);
 }
 
 void
-read__drop_all(struct door *door, struct door_session *session)
+door_read__drop_all(struct door *door, struct door_session *session)
 {
     uint32_t idx = session->readers;
 
@@ -95,12 +96,12 @@ read__drop_all(struct door *door, struct door_session *session)
         uint32_t next = reader->next;
         bool is_listed = reader->state == READER_QUEUED ||
                          (reader->state == READER_WATCHING && !reader->is_watching);
-        watch__forget(door, idx);
+        door_watch__forget(door, idx);
         reader->session = DOOR_NONE;
         if (reader->state == READER_READING)
             door->orphans++; /* the log tile may write into its buffer until it answers */
         else if (!is_listed)
-            read__give(door, idx); /* else its list lets go of it */
+            door_read__give(door, idx); /* else its list lets go of it */
         door->subscription_count -= reader->is_subscription ? 1 : 0;
         idx = next;
     }

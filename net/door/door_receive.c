@@ -11,12 +11,12 @@ static void
 receive_retry_packet(struct door *door, uint32_t id, const struct nic_address *peer)
 {
     uint32_t capacity;
-    uint8_t *at = transmit__buffer(door, &capacity);
+    uint8_t *at = door_transmit__buffer(door, &capacity);
 
     if (at == NULL)
         return;
     CHECK(capacity >= WIRE_RETRY_BYTES_MAX);
-    transmit__put(door, cookie_retry(door->jar, peer, id, door->now_ns, at), peer);
+    door_transmit__put(door, cookie_retry(door->jar, peer, id, door->now_ns, at), peer);
     door__count(&door->counters.retries, 1);
 }
 
@@ -41,18 +41,18 @@ receive_hello(struct door *door, struct door_session *session, const struct nic_
     }
     bool accepted = session_accept_hello(
         session->session, received->bytes, received->byte_count, door->now_ns);
-    session__count(door, session);
+    door_session__count(door, session);
     if (!accepted)
         return;
     session->peer = received->peer;
-    session__activate(door, session);
+    door_session__activate(door, session);
     if (session->opened)
         return; /* moved to another address, or READY was lost */
     session->opened = true;
     door->open_count++;
     door__count(&door->counters.sessions_opened, 1);
     const struct door_event event = {.kind = DOOR_OPENED, .session_id = session->id};
-    if (!session__tell(door, &event))
+    if (!door_session__tell(door, &event))
         door->kick = true; /* only statistics depend on it */
 }
 
@@ -75,18 +75,18 @@ receive_stuck(struct door *door, struct door_session *session)
 static uint32_t
 receive_room(struct door *door)
 {
-    return !door->stopping && link__has_room(door) ? UINT32_MAX : 0;
+    return !door->stopping && door_link__has_room(door) ? UINT32_MAX : 0;
 }
 
 void
-receive__take(struct door *door, struct door_session *session)
+door_receive__take(struct door *door, struct door_session *session)
 {
     struct bytes frames;
     uint32_t room = receive_room(door);
 
     while (session_state(session->session) == SESSION_OPEN &&
            session_take(session->session, room, &frames)) {
-        frame__run(door, session, frames);
+        door_frame__run(door, session, frames);
         room = receive_room(door);
     }
     if (room == 0)
@@ -94,17 +94,17 @@ receive__take(struct door *door, struct door_session *session)
 }
 
 void
-receive__retry(struct door *door)
+door_receive__retry(struct door *door)
 {
     uint32_t last = door->stuck.last;
 
-    while (door->stuck.first != DOOR_NONE && link__has_room(door)) {
+    while (door->stuck.first != DOOR_NONE && door_link__has_room(door)) {
         uint32_t idx = door->stuck.first;
         struct door_session *session = door__session(door, idx);
         door->stuck.first = session->next_stuck;
         session->is_stuck = false;
         if (session->in_use)
-            receive__take(door, session);
+            door_receive__take(door, session);
         if (idx == last)
             break;
     }
@@ -125,15 +125,15 @@ receive_packet(struct door *door, struct door_session *session, const struct nic
                                                    door->now_ns);
     if (result != SESSION_DROPPED) {
         session->peer = received->peer; /* the last hop's address may have changed */
-        session__activate(door, session);
+        door_session__activate(door, session);
     }
     if (UNLIKELY(result != SESSION_RECEIVED))
-        session__count(door, session);
-    receive__take(door, session);
+        door_session__count(door, session);
+    door_receive__take(door, session);
 }
 
 void
-receive__datagram(struct door *door, const struct nic_received *received, bool is_forwarded)
+door_receive__datagram(struct door *door, const struct nic_received *received, bool is_forwarded)
 {
     struct wire_header header;
     struct bytes frames;
@@ -145,10 +145,10 @@ receive__datagram(struct door *door, const struct nic_received *received, bool i
     }
     uint32_t tile = header.session & 0xff;
     if (UNLIKELY(tile != door->config.door_idx) && !is_forwarded) {
-        forward__send(door, tile, received);
+        door_forward__send(door, tile, received);
         return;
     }
-    uint32_t idx = session__find(door, header.session);
+    uint32_t idx = door_session__find(door, header.session);
     if (UNLIKELY(idx == DOOR_NONE)) {
         door__count(&door->counters.unknown_session, 1);
         return;
@@ -163,7 +163,7 @@ receive__datagram(struct door *door, const struct nic_received *received, bool i
 }
 
 uint32_t
-receive__run(struct door *door)
+door_receive__run(struct door *door)
 {
     struct nic_received received[NIC_BURST];
     uint32_t sum = 0;
@@ -174,7 +174,7 @@ receive__run(struct door *door)
     for (uint32_t burst = 0; burst < DOOR_BURSTS && count == NIC_BURST; burst++) {
         count = nic_receive(door->nic, received, NIC_BURST);
         for (uint32_t i = 0; i < count; i++)
-            receive__datagram(door, &received[i], false);
+            door_receive__datagram(door, &received[i], false);
         if (count > 0)
             nic_release(door->nic, received, count);
         sum += count;

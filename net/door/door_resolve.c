@@ -4,7 +4,7 @@
 #include "net/door/door_internal.h"
 
 enum rc
-note__add(struct door_session *session, const struct door_note *note)
+door_note__add(struct door_session *session, const struct door_note *note)
 {
     if (session->note_count == DOOR_NOTES)
         return RC_LIMIT;
@@ -14,7 +14,9 @@ note__add(struct door_session *session, const struct door_note *note)
 }
 
 enum rc
-resolve__ask(struct door *door, struct door_session *session, const struct wire_resolve *resolve)
+door_resolve__ask(struct door *door,
+                  struct door_session *session,
+                  const struct wire_resolve *resolve)
 {
     uint32_t idx = topic_table_find(&door->topics, resolve->topic.at, resolve->topic.count);
     struct door_note note = {
@@ -29,8 +31,8 @@ resolve__ask(struct door *door, struct door_session *session, const struct wire_
                    sizeof(note.topic_id),
                    topic_table_at(&door->topics, idx)->id,
                    sizeof(note.topic_id));
-    session__activate(door, session);
-    return note__add(session, &note);
+    door_session__activate(door, session);
+    return door_note__add(session, &note);
 }
 
 /* Fills what is known of the topic in; an unknown one has a status and nothing else. */
@@ -123,7 +125,7 @@ note_send_one(struct door *door, struct door_session *session, const struct door
 }
 
 bool
-note__send(struct door *door, struct door_session *session)
+door_note__send(struct door *door, struct door_session *session)
 {
     for (; session->note_count > 0; session->note_count--) {
         if (!note_send_one(door, session, &session->notes[session->note_first]))

@@ -12,7 +12,7 @@ session_home(const struct door *door, uint32_t id)
 }
 
 uint32_t
-session__find(const struct door *door, uint32_t id)
+door_session__find(const struct door *door, uint32_t id)
 {
     for (uint32_t at = session_home(door, id);; at = (at + 1) & door->bucket_mask) {
         uint32_t idx = door->buckets[at];
@@ -94,7 +94,7 @@ heap_settle(struct door *door, uint32_t at, uint32_t idx)
 }
 
 void
-session__timer_set(struct door *door, struct door_session *session, uint64_t wake_ns)
+door_session__timer_set(struct door *door, struct door_session *session, uint64_t wake_ns)
 {
     if (session->heap_at != DOOR_NONE && session->wake_ns == wake_ns)
         return;
@@ -118,7 +118,7 @@ session_timer_clear(struct door *door, struct door_session *session)
 }
 
 uint32_t
-session__timer_due(const struct door *door)
+door_session__timer_due(const struct door *door)
 {
     if (door->heap_count == 0)
         return DOOR_NONE;
@@ -127,7 +127,7 @@ session__timer_due(const struct door *door)
 }
 
 uint64_t
-session__timer_next(const struct door *door)
+door_session__timer_next(const struct door *door)
 {
     if (door->heap_count == 0)
         return NO_DEADLINE;
@@ -137,7 +137,7 @@ session__timer_next(const struct door *door)
 /* ---- what is to be done, and what was done ---- */
 
 void
-session__activate(struct door *door, struct door_session *session)
+door_session__activate(struct door *door, struct door_session *session)
 {
     uint32_t idx = door__session_idx(door, session);
 
@@ -153,7 +153,7 @@ session__activate(struct door *door, struct door_session *session)
 }
 
 void
-session__count(struct door *door, struct door_session *session)
+door_session__count(struct door *door, struct door_session *session)
 {
     const struct session_counters *now = session_counters(session->session);
     struct session_counters *before = &session->counted;
@@ -170,7 +170,7 @@ session__count(struct door *door, struct door_session *session)
 }
 
 bool
-session__tell(struct door *door, const struct door_event *event)
+door_session__tell(struct door *door, const struct door_event *event)
 {
     if (ring_push(door->config.events, event, 1) == 0)
         return false;
@@ -220,21 +220,21 @@ session_begin(struct door *door, const struct door_grant *grant, uint32_t idx)
     session_init(session->session, &config, door->now_ns);
     session_grant(session->session, min_u32(door->room_packets, door->config.limits.window));
     session_insert(door, session->id, idx);
-    session__timer_set(door, session, session->give_back_ns);
+    door_session__timer_set(door, session, session->give_back_ns);
 }
 
 /* False: the answer to this grant has no room in the exchange's ring. */
 static bool
 session_take_grant(struct door *door, const struct door_grant *grant)
 {
-    uint32_t idx = session__find(door, grant->session_id);
+    uint32_t idx = door_session__find(door, grant->session_id);
 
     if (grant->revoke != 0) {
         if (idx != DOOR_NONE) {
             struct door_session *session = door__session(door, idx);
             session->revoked = true;
             session_close(session->session, WIRE_CLOSE_BYE, NULL);
-            session__activate(door, session);
+            door_session__activate(door, session);
         }
         return true;
     }
@@ -248,14 +248,14 @@ session_take_grant(struct door *door, const struct door_grant *grant)
             .cipher = grant->cipher,
             .close_code = door->stopping ? WIRE_CLOSE_SHUTDOWN : WIRE_CLOSE_LIMIT,
         };
-        return session__tell(door, &event);
+        return door_session__tell(door, &event);
     }
     session_begin(door, grant, idx);
     return true;
 }
 
 uint32_t
-session__take_grants(struct door *door)
+door_session__take_grants(struct door *door)
 {
     uint32_t count = 0;
 
@@ -301,7 +301,7 @@ session_drop_results(struct door *door, struct door_session *session)
 }
 
 bool
-session__end(struct door *door, struct door_session *session)
+door_session__end(struct door *door, struct door_session *session)
 {
     uint32_t idx = door__session_idx(door, session);
     const struct door_event event = {
@@ -312,13 +312,13 @@ session__end(struct door *door, struct door_session *session)
     };
 
     CHECK(session->in_use);
-    if (!session__tell(door, &event))
+    if (!door_session__tell(door, &event))
         return false;
-    session__count(door, session);
+    door_session__count(door, session);
     session_drop_results(door, session);
-    message__drop(door, session);
-    read__drop_all(door, session);
-    call__drop_all(door, session);
+    door_message__drop(door, session);
+    door_read__drop_all(door, session);
+    door_call__drop_all(door, session);
     session_fini(session->session);
     session_timer_clear(door, session);
     if (session->is_active)

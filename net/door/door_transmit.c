@@ -4,7 +4,7 @@
 #include "net/door/door_internal.h"
 
 uint8_t *
-transmit__buffer(struct door *door, uint32_t *ret_capacity)
+door_transmit__buffer(struct door *door, uint32_t *ret_capacity)
 {
     if (door->send_used == door->send_count) {
         if (door->send_used > 0)
@@ -20,7 +20,7 @@ transmit__buffer(struct door *door, uint32_t *ret_capacity)
 }
 
 void
-transmit__put(struct door *door, uint32_t byte_count, const struct nic_address *peer)
+door_transmit__put(struct door *door, uint32_t byte_count, const struct nic_address *peer)
 {
     struct nic_sending *send = &door->sends[door->send_used++];
 
@@ -31,7 +31,7 @@ transmit__put(struct door *door, uint32_t byte_count, const struct nic_address *
 }
 
 bool
-transmit__flush(struct door *door)
+door_transmit__flush(struct door *door)
 {
     if (door->send_used > 0)
         nic_send(door->nic, door->sends, door->send_used);
@@ -47,9 +47,10 @@ transmit_gather(struct door *door, struct door_session *session)
 {
     if (session_state(session->session) != SESSION_OPEN)
         return;
-    if (!commit__send(door, session) || !note__send(door, session) || !call__send(door, session))
+    if (!door_commit__send(door, session) || !door_note__send(door, session) ||
+        !door_call__send(door, session))
         return;
-    (void)read__send(door, session);
+    (void)door_read__send(door, session);
 }
 
 /* Sends up to a burst; *ret_more: there is more to be sent now. */
@@ -61,7 +62,7 @@ transmit_burst(struct door *door, struct door_session *session, bool *ret_more)
     *ret_more = true;
     for (; count < DOOR_SESSION_BURST; count++) {
         uint32_t capacity;
-        uint8_t *at = transmit__buffer(door, &capacity);
+        uint8_t *at = door_transmit__buffer(door, &capacity);
         if (at == NULL)
             return count;
         uint32_t bytes = session_transmit(session->session, door->now_ns, at, capacity);
@@ -69,7 +70,7 @@ transmit_burst(struct door *door, struct door_session *session, bool *ret_more)
             *ret_more = false;
             break;
         }
-        transmit__put(door, bytes, &session->peer);
+        door_transmit__put(door, bytes, &session->peer);
     }
     return count;
 }
@@ -81,7 +82,7 @@ transmit_timer(struct door *door, struct door_session *session)
 {
     uint64_t wake_ns = session->opened ? session_deadline(session->session) : session->give_back_ns;
 
-    session__timer_set(door, session, max_u64(wake_ns, door->now_ns + DOOR_SEND_RETRY_NS));
+    door_session__timer_set(door, session, max_u64(wake_ns, door->now_ns + DOOR_SEND_RETRY_NS));
 }
 
 /* True when it is over: nothing more will be sent. */
@@ -105,10 +106,10 @@ transmit_session(struct door *door, uint32_t idx, bool *ret_more)
     if (session->opened)
         count = transmit_burst(door, session, ret_more);
     if (session_counters(session->session)->retransmitted != session->counted.retransmitted)
-        session__count(door, session);
+        door_session__count(door, session);
     if (!*ret_more && transmit_is_over(door, session)) {
-        if (!session__end(door, session))
-            session__timer_set(door, session, door->now_ns + NS_PER_MS);
+        if (!door_session__end(door, session))
+            door_session__timer_set(door, session, door->now_ns + NS_PER_MS);
         return count;
     }
     transmit_timer(door, session);
@@ -116,7 +117,7 @@ transmit_session(struct door *door, uint32_t idx, bool *ret_more)
 }
 
 uint32_t
-transmit__run(struct door *door)
+door_transmit__run(struct door *door)
 {
     uint32_t idx = door->active.first;
     uint32_t last = door->active.last;
@@ -130,7 +131,7 @@ transmit__run(struct door *door)
         session->is_active = false;
         count += transmit_session(door, idx, &more);
         if (more)
-            session__activate(door, session);
+            door_session__activate(door, session);
         idx = next;
     }
     return count;

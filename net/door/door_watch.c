@@ -9,7 +9,7 @@ watch_place(struct door *door, const struct partition_ref *ref)
 }
 
 void
-watch__listen(struct door *door, uint32_t reader_idx)
+door_watch__listen(struct door *door, uint32_t reader_idx)
 {
     struct door_reader *reader = door__reader(door, reader_idx);
     struct door_place *place = watch_place(door, &reader->ref);
@@ -25,7 +25,7 @@ watch__listen(struct door *door, uint32_t reader_idx)
 }
 
 void
-watch__forget(struct door *door, uint32_t reader_idx)
+door_watch__forget(struct door *door, uint32_t reader_idx)
 {
     struct door_reader *reader = door__reader(door, reader_idx);
 
@@ -41,7 +41,7 @@ watch__forget(struct door *door, uint32_t reader_idx)
 }
 
 bool
-watch__may_arm(struct door *door, const struct partition_ref *ref)
+door_watch__may_arm(struct door *door, const struct partition_ref *ref)
 {
     const struct door_link *link = &door->links[ref->log_tile];
     const struct door_place *place = watch_place(door, ref);
@@ -54,11 +54,11 @@ watch_disarm(struct door *door, struct door_place *place, uint32_t log_tile)
 {
     place->armed = false;
     door->links[log_tile].armed--;
-    link__release(door, log_tile, 1);
+    door_link__release(door, log_tile, 1);
 }
 
 void
-watch__arming(struct door *door, const struct partition_ref *ref)
+door_watch__arming(struct door *door, const struct partition_ref *ref)
 {
     struct door_place *place = watch_place(door, ref);
 
@@ -69,7 +69,7 @@ watch__arming(struct door *door, const struct partition_ref *ref)
 }
 
 uint32_t
-watch__armed(struct door *door, const struct partition_ref *ref, bool armed)
+door_watch__armed(struct door *door, const struct partition_ref *ref, bool armed)
 {
     struct door_place *place = watch_place(door, ref);
     bool early = place->early;
@@ -90,7 +90,7 @@ watch__armed(struct door *door, const struct partition_ref *ref, bool armed)
 }
 
 bool
-watch__is_armed(struct door *door, const struct partition_ref *ref)
+door_watch__is_armed(struct door *door, const struct partition_ref *ref)
 {
     const struct door_place *place = watch_place(door, ref);
 
@@ -103,13 +103,13 @@ watch_wake(struct door *door, struct door_place *place)
 {
     while (place->watchers != DOOR_NONE) {
         uint32_t reader_idx = place->watchers;
-        watch__forget(door, reader_idx);
-        read__queue(door, reader_idx);
+        door_watch__forget(door, reader_idx);
+        door_read__queue(door, reader_idx);
     }
 }
 
 void
-watch__marked(struct door *door, uint32_t link_idx, const struct response *response)
+door_watch__marked(struct door *door, uint32_t link_idx, const struct response *response)
 {
     struct door_place *place = door__place(door, link_idx, response->slot);
 
@@ -136,7 +136,7 @@ watch_gone(struct door *door, const struct partition_ref *ref)
 }
 
 void
-watch__topic(struct door *door, const struct topic_snapshot *snapshot)
+door_watch__topic(struct door *door, const struct topic_snapshot *snapshot)
 {
     uint32_t idx = topic_table_find_id(&door->topics, snapshot->id);
 
