@@ -67,7 +67,8 @@ mac_copy(uint8_t *to, const uint8_t *from)
 static ALWAYS_INLINE bool
 mac_equal(const uint8_t *a, const uint8_t *b)
 {
-    return (get_u32_le(a) == get_u32_le(b)) & (get_u16_le(a + 4) == get_u16_le(b + 4));
+    return ((get_u32_le(a) ^ get_u32_le(b)) | (uint32_t)(get_u16_le(a + 4) ^ get_u16_le(b + 4))) ==
+           0;
 }
 
 /* Multicast and broadcast. */
@@ -81,7 +82,7 @@ mac_is_group(const uint8_t *mac)
 static ALWAYS_INLINE bool
 mac_is_broadcast(const uint8_t *mac)
 {
-    return (get_u32_le(mac) == UINT32_MAX) & (get_u16_le(mac + 4) == UINT16_MAX);
+    return get_u32_le(mac) == UINT32_MAX && get_u16_le(mac + 4) == UINT16_MAX;
 }
 
 /* frame_arp.c: the part of frame_classify() for ARP. */

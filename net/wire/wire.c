@@ -72,8 +72,9 @@ wire_header_decode(const uint8_t *datagram,
     if (UNLIKELY(first >> 4 != WIRE_VERSION))
         return RC_UNSUPPORTED;
     /* One branch for what every good packet passes; nothing behind byte 23 was read yet. */
-    bool is_bad = ((flags & ~FLAGS_KNOWN) != 0) | (get_u16_le(datagram + AT_LENGTH) != byte_count) |
-                  (byte_count < least_bytes(type, flags));
+    uint32_t length = get_u16_le(datagram + AT_LENGTH);
+    uint32_t least = least_bytes(type, flags);
+    bool is_bad = ((flags & ~FLAGS_KNOWN) != 0) | (length != byte_count) | (byte_count < least);
     if (UNLIKELY(is_bad))
         return RC_MALFORMED;
     if (UNLIKELY(type != WIRE_SESSION) && handshake_is_bad(type, flags, byte_count))
