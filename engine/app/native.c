@@ -1,9 +1,9 @@
 #include "engine/app/native.h"
 
 #include "engine/base/bytes.h"
+#include "engine/config/parse.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -48,14 +48,14 @@ native_prefix(const char *text,
 {
     const char *slash = strchr(text, '/');
     char host[CONFIG_TEXT_MAX];
-    unsigned long bits = 32;
-    char *end = NULL;
+    uint64_t bits = 32;
+    bool valid = true;
 
     (void)snprintf(
         host, sizeof(host), "%.*s", slash != NULL ? (int)(slash - text) : (int)strlen(text), text);
     if (slash != NULL)
-        bits = strtoul(slash + 1, &end, 10);
-    if (bits > 32 || (slash != NULL && (slash[1] == '\0' || *end != '\0'))) {
+        valid = parse_u64(slash + 1, strlen(slash + 1), &bits);
+    if (!valid || bits > 32) {
         diag_trail_add(trail, "nic.address '%s' is not IP/PREFIX", text);
         return RC_INVALID;
     }
