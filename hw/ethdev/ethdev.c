@@ -2,6 +2,7 @@
 
 #include "engine/base/bytes.h"
 #include "hw/ethdev/ethdev_eal.h"
+#include "hw/ethdev/ethdev_filter.h"
 #include "hw/ethdev/ethdev_port.h"
 #include "hw/mem/mem.h"
 
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 _Static_assert(RTE_PKTMBUF_HEADROOM == 128, "ethdev__room_bytes() counts with it");
 _Static_assert(ETHDEV_POOL_CACHE <= RTE_MEMPOOL_CACHE_MAX_SIZE, "pool");
@@ -152,11 +154,23 @@ open_port(void *context)
         .hugepages = port->config.hugepages,
     };
 
+    struct ethdev_filter filter = {
+        .ip = port->ip,
+        .port_first = port->config.local.port,
+        .port_count = (uint16_t)port->queue_count,
+    };
+    char filter_path[ETHDEV_PATH_MAX] = "";
+
     enum rc rc = ethdev__eal_start(&eal, opening->trail);
     if (rc == RC_OK && port->args.listen_path[0] != '\0')
         rc = ethdev__clear_stale_socket(port->args.listen_path, opening->trail);
     if (rc == RC_OK)
+        rc = ethdev__filter_prepare(
+            &port->args, &filter, filter_path, sizeof(filter_path), opening->trail);
+    if (rc == RC_OK)
         rc = ethdev__port_start(port, opening->trail);
+    if (filter_path[0] != '\0')
+        (void)unlink(filter_path);
     if (rc != RC_OK || port->args.listen_path[0] == '\0')
         return rc;
     /* The umask allows us alone already; the file must not look executable. */

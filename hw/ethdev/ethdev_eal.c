@@ -12,6 +12,7 @@
 
 #include "engine/base/check.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -30,6 +31,7 @@
 #define ARGUMENTS_MAX 24
 #define ARGUMENT_BYTES 448
 #define LOG_LINE_BYTES 240
+#define WORDS_BYTES 320
 
 struct eal_arguments {
     int count;
@@ -47,13 +49,22 @@ static struct {
 
     pthread_mutex_t log_lock;
     bool collecting; /* log lines are kept for the trail, not shown */
-    char last_words[LOG_LINE_BYTES];
+    char words[WORDS_BYTES];
 
     pthread_once_t exit_once;
     pthread_key_t exit_key;
 } eal = {.lock = PTHREAD_MUTEX_INITIALIZER,
          .log_lock = PTHREAD_MUTEX_INITIALIZER,
          .exit_once = PTHREAD_ONCE_INIT};
+
+/* The first lines tell the cause, the later ones what became of it. */
+static void
+collect_words(const char *line)
+{
+    size_t used = strlen(eal.words);
+
+    (void)snprintf(eal.words + used, sizeof(eal.words) - used, "%s%s", used == 0 ? "" : "; ", line);
+}
 
 /* One call is one line: the stream is line buffered. */
 static ssize_t
@@ -69,7 +80,7 @@ take_log_line(void *cookie, const char *bytes, size_t count)
     pthread_mutex_lock(&eal.log_lock);
     bool show = !eal.collecting;
     if (!show && line[0] != '\0')
-        (void)snprintf(eal.last_words, sizeof(eal.last_words), "%s", line);
+        collect_words(line);
     pthread_mutex_unlock(&eal.log_lock);
     if (show && line[0] != '\0')
         diag_warn("dpdk_says", "%s", line);
@@ -82,14 +93,43 @@ collect_log(bool on)
     pthread_mutex_lock(&eal.log_lock);
     eal.collecting = on;
     if (on)
-        eal.last_words[0] = '\0';
+        eal.words[0] = '\0';
     pthread_mutex_unlock(&eal.log_lock);
 }
 
 const char *
-ethdev__eal_last_words(void)
+ethdev__eal_words(void)
 {
-    return eal.last_words;
+    return eal.words;
+}
+
+/* libbpf and libxdp come with the AF_XDP driver and print to stderr what is of interest only when
+ * something fails: their warnings go where the driver's do. */
+static int
+take_print(int level, const char *format, va_list values)
+{
+    char line[LOG_LINE_BYTES];
+
+    if (level != 0)
+        return 0;
+    (void)vsnprintf(line, sizeof(line), format, values);
+    if (strstr(line, "unrecognized data section") == NULL)
+        (void)take_log_line(NULL, line, strlen(line));
+    return 0;
+}
+
+static void
+redirect_print(const char *library, const char *function)
+{
+    void *handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+    void (*set_print)(int (*print)(int, const char *, va_list)) = NULL;
+
+    if (handle == NULL)
+        return;
+    *(void **)&set_print = dlsym(handle, function);
+    if (set_print != NULL)
+        set_print(take_print);
+    (void)dlclose(handle); /* the driver holds it */
 }
 
 static enum rc
@@ -203,10 +243,14 @@ explain_start(const struct ethdev_eal_config *config, int error, struct diag_tra
                    "DPDK does not start%s: %s (%s)",
                    config->hugepages ? " with hugepages" : "",
                    rte_strerror(error),
-                   eal.last_words[0] != '\0' ? eal.last_words : "no word from it");
+                   eal.words[0] != '\0' ? eal.words : "no word from it");
+    if (config->hugepages) {
+        diag_trail_add(trail, "are hugepages reserved, and may this user map them?");
+        return RC_NO_MEMORY;
+    }
     if (error == EACCES || error == EPERM)
         return RC_DENIED;
-    return error == ENOMEM || config->hugepages ? RC_NO_MEMORY : RC_UNSUPPORTED;
+    return error == ENOMEM ? RC_NO_MEMORY : RC_UNSUPPORTED;
 }
 
 static enum rc
@@ -239,6 +283,8 @@ start(const struct ethdev_eal_config *config, struct diag_trail *trail)
 
     if (result < 0)
         return explain_start(config, error, trail);
+    redirect_print("libbpf.so.1", "libbpf_set_print");
+    redirect_print("libxdp.so.1", "libxdp_set_print");
     eal.started = true;
     eal.hugepages = config->hugepages;
     eal.pci = config->pci != NULL;

@@ -32,8 +32,8 @@ enum rc ethdev__eal_detached(enum rc (*work)(void *context),
                              void *context,
                              struct diag_trail *trail) MUST_USE;
 
-/* What EAL or a driver said last, since ethdev__eal_detached() began; "" when nothing. */
-const char *ethdev__eal_last_words(void);
+/* What EAL and drivers complained of since ethdev__eal_detached() began; "" when nothing. */
+const char *ethdev__eal_words(void);
 
 /* Gives the calling thread DPDK's buffer caches until it ends. Repeated calls do nothing. */
 void ethdev__eal_adopt_thread(void);

@@ -11,6 +11,7 @@
 #include <rte_flow.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MTU_USUAL 1500u
 #define MTU_OVERHEAD (FRAME_IPV4_BYTES + FRAME_UDP_BYTES)
@@ -280,6 +281,12 @@ start_exception(struct ethdev *port, struct diag_trail *trail)
 
 /* ---- start and stop ---- */
 
+static bool
+needs_root(const struct ethdev_args *args)
+{
+    return args->text[0] != '\0' && (args->kind == ETHDEV_AF_XDP || args->kind == ETHDEV_TAP);
+}
+
 enum rc
 ethdev__port_start(struct ethdev *port, struct diag_trail *trail)
 {
@@ -289,8 +296,13 @@ ethdev__port_start(struct ethdev *port, struct diag_trail *trail)
         rc = start_device(port, trail);
     if (rc == RC_OK && port->config.exception != NULL)
         rc = start_exception(port, trail);
-    if (rc != RC_OK)
-        ethdev__port_stop(port);
+    if (rc == RC_OK)
+        return RC_OK;
+    ethdev__port_stop(port);
+    if ((needs_root(&port->args) || needs_root(&port->exception_args)) && geteuid() != 0) {
+        diag_trail_add(trail, "an AF_XDP or TAP port needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
+        return RC_DENIED;
+    }
     return rc;
 }
 
