@@ -114,6 +114,7 @@ engine_log_config(struct engine *engine, uint32_t log_idx, uint64_t share_bytes)
         .cold_bytes = settings->memory_cold_bytes != 0 ? settings->memory_cold_bytes
                                                        : share_bytes / 16,
         .journal_file_bytes = settings->journal_file_bytes,
+        .bulk_bytes = settings->journal_bulk_bytes,
         .partitions_max = (uint32_t)settings->partitions_max,
         .producers_max = (uint32_t)settings->producers_max,
         .open_files_max = (uint32_t)settings->files_max,

@@ -15,6 +15,12 @@
 
 enum flush_start { FLUSH_STARTED, FLUSH_WAITS, FLUSH_NOTHING };
 
+/* How far a gather goes. */
+struct flush_reach {
+    uint64_t end;      /* offset */
+    uint32_t bulk_max; /* batches that the journal does not have */
+};
+
 static struct segment_space
 flush_staging(const struct log *log, uint32_t flush_idx)
 {
@@ -29,13 +35,15 @@ flush_is_wanted(const struct log *log, const struct partition *partition)
 {
     if (partition->gather == TAIL_NONE || partition->durable_bytes <= partition->gathered_bytes)
         return false;
+    if (partition->bulk_next != TAIL_NONE)
+        return false; /* the next bulk write takes it along */
     return partition->durable_bytes - partition->gathered_bytes >= LOG_FLUSH_BYTES ||
            partition->is_forced || partition->gather < log->pin_end;
 }
 
 /* A partition whose drop is not durable yet is flushed like any other: should the drop be lost, it
  * comes back; and the drop may have to wait for the journal file that its batches pin. */
-static bool
+bool
 flush_is_allowed(const struct partition *partition)
 {
     return !partition->has_failed &&
@@ -61,14 +69,18 @@ flush_queue(struct log *log, struct partition *partition)
 void
 flush_consider(struct log *log, struct partition *partition)
 {
+    bulk_consider(log, partition);
     if (partition->is_flush_queued || partition->is_flushing || !flush_is_allowed(partition))
         return;
     if (flush_is_wanted(log, partition))
         flush_queue(log, partition);
 }
 
-uint64_t
-flush_gather(struct log *log, struct partition *partition, uint32_t flush_idx)
+static uint64_t
+flush_gather_until(struct log *log,
+                   struct partition *partition,
+                   uint32_t flush_idx,
+                   const struct flush_reach *reach)
 {
     struct log_flush *flush = &log->flushes[flush_idx];
     struct segment_space staging = flush_staging(log, flush_idx);
@@ -77,13 +89,14 @@ flush_gather(struct log *log, struct partition *partition, uint32_t flush_idx)
 
     flush->stats = *partition_active(log, partition);
     flush->batch_bytes = 0;
+    flush->bulk_count = 0;
     staging.bytes = min_u64(staging.bytes, partition->allocated - partition->write_position);
     run_builder_begin(&builder, staging, partition->incarnation, &flush->stats, &partition->index);
     CHECK(builder.position == partition->write_position);
     while (at != TAIL_NONE) {
         const struct tail_entry *entry = tail_at(&log->tail, at);
-        if (entry->base_offset >= partition->durable_offset ||
-            entry->base_offset >= partition->roll_offset)
+        if (entry->base_offset >= reach->end || entry->base_offset >= partition->roll_offset ||
+            flush->bulk_count + entry->is_bulk > reach->bulk_max)
             break;
         struct run_batch batch = {
             .bytes = slab_ring_at(&log->ring, entry->position),
@@ -95,12 +108,14 @@ flush_gather(struct log *log, struct partition *partition, uint32_t flush_idx)
         if (!run_builder_add(&builder, &batch))
             break;
         flush->batch_bytes += entry->bytes;
+        flush->bulk_count += entry->is_bulk;
         at = tail_newer(&log->tail, &partition->tail, at);
     }
     flush->bytes = run_builder_end(&builder);
     if (flush->bytes == 0)
         return 0;
     flush->runs = builder.run_count;
+    flush->last_run_bytes = builder.last_run_bytes;
     flush->kind = FLUSH_RUNS;
     flush->slot = partition_slot(log, partition);
     flush->segment = partition->segments.newest;
@@ -111,6 +126,25 @@ flush_gather(struct log *log, struct partition *partition, uint32_t flush_idx)
     partition->write_position += flush->bytes;
     partition->is_flushing = true;
     return flush->bytes;
+}
+
+uint64_t
+flush_gather(struct log *log, struct partition *partition, uint32_t flush_idx)
+{
+    struct flush_reach reach = {.end = partition->durable_offset};
+
+    return flush_gather_until(log, partition, flush_idx, &reach);
+}
+
+uint64_t
+flush_gather_bulk(struct log *log,
+                  struct partition *partition,
+                  uint32_t flush_idx,
+                  uint32_t bulk_max)
+{
+    struct flush_reach reach = {.end = UINT64_MAX, .bulk_max = bulk_max};
+
+    return flush_gather_until(log, partition, flush_idx, &reach);
 }
 
 /* A staging buffer for the next write: the small ones first; only a long batch needs the large one.
@@ -126,11 +160,11 @@ flush_idle(const struct log *log, bool large)
     return LOG_NONE;
 }
 
-static void
+void
 flush_submit(struct log *log, uint32_t flush_idx)
 {
     struct log_flush *flush = &log->flushes[flush_idx];
-    enum log_tag kind = flush->kind == FLUSH_RUNS ? LOG_TAG_FLUSH : LOG_TAG_FOOTER;
+    enum log_tag kind = flush->kind == FLUSH_FOOTER ? LOG_TAG_FOOTER : LOG_TAG_FLUSH;
     struct io_request request = {
         .tag = io_tag(log->config.io_tile, LOG_TAG(kind, flush_idx)),
         .op = IO_WRITE,
@@ -140,6 +174,8 @@ flush_submit(struct log *log, uint32_t flush_idx)
         .position = flush->position + flush->done,
     };
 
+    if (flush->kind == FLUSH_BULK_SYNC)
+        request = (struct io_request){.tag = request.tag, .op = IO_FDATASYNC, .fd = flush->fd};
     flush->is_unsent = !io_submit(log->config.io, &request);
 }
 
@@ -170,35 +206,42 @@ flush_footer(struct log *log, uint32_t segment_idx, int fd)
     return true;
 }
 
+uint32_t
+flush_prepare(struct log *log, struct partition *partition)
+{
+    const struct tail_entry *first = tail_at(&log->tail, partition->gather);
+    int fd;
+
+    if (first->base_offset >= partition->roll_offset) {
+        if (partition->roll != ROLL_READY || !seal_roll(log, partition))
+            return LOG_NONE;
+    }
+    uint32_t idx = flush_idle(log, first->bytes + 2 * FORMAT_BLOCK_BYTES > LOG_STAGING_BYTES);
+    if (idx == LOG_NONE || files_acquire(log, partition->segments.newest, true, &fd) != FILES_READY)
+        return LOG_NONE;
+    log->flushes[idx].fd = fd;
+    return idx;
+}
+
+void
+flush_give_back(struct log *log, struct partition *partition)
+{
+    files_release(log, partition->segments.newest);
+    (void)space_reserve(log, partition, 0);
+}
+
 static enum flush_start
 flush_start(struct log *log, struct partition *partition)
 {
-    int fd;
-
     if (!flush_is_allowed(partition) || !flush_is_wanted(log, partition))
         return FLUSH_NOTHING;
-    const struct tail_entry *first = tail_at(&log->tail, partition->gather);
-    if (first->base_offset >= partition->roll_offset) {
-        if (partition->roll != ROLL_READY || !seal_roll(log, partition))
-            return FLUSH_WAITS;
-    }
-    uint32_t idx = flush_idle(log, first->bytes + 2 * FORMAT_BLOCK_BYTES > LOG_STAGING_BYTES);
+    uint32_t idx = flush_prepare(log, partition);
     if (idx == LOG_NONE)
-        return FLUSH_WAITS;
-    switch (files_acquire(log, partition->segments.newest, true, &fd)) {
-    case FILES_WAIT:
-        return FLUSH_WAITS;
-    case FILES_FAILED:
-        return FLUSH_NOTHING; /* fenced by now */
-    case FILES_READY:
-        break;
-    }
+        return flush_is_allowed(partition) ? FLUSH_WAITS : FLUSH_NOTHING; /* fenced by now */
     if (flush_gather(log, partition, idx) == 0) {
-        files_release(log, partition->segments.newest);
-        (void)space_reserve(log, partition, 0);
+        flush_give_back(log, partition);
         return FLUSH_WAITS;
     }
-    log->flushes[idx].fd = fd;
     log->flushes_active++;
     flush_submit(log, idx);
     return FLUSH_STARTED;
@@ -281,7 +324,8 @@ flush_poll(struct log *log)
     uint32_t limit = flush_limit(log);
     uint32_t work = 0;
 
-    for (uint32_t i = 0; log->flushes_active > 0 && i < LOG_FLUSHES_MAX; i++)
+    bool is_active = log->flushes_active + log->bulks_active > 0;
+    for (uint32_t i = 0; is_active && i < LOG_FLUSHES_MAX; i++)
         if (log->flushes[i].kind != FLUSH_IDLE && log->flushes[i].is_unsent)
             flush_submit(log, i);
     flush_pin_ring(log);
@@ -311,7 +355,7 @@ flush_poll(struct log *log)
 /* ---- completion ---- */
 
 void
-flush_written(struct log *log, uint32_t flush_idx)
+flush_apply(struct log *log, uint32_t flush_idx)
 {
     struct log_flush *flush = &log->flushes[flush_idx];
     struct partition *partition = &log->partitions[flush->slot];
@@ -327,25 +371,49 @@ flush_written(struct log *log, uint32_t flush_idx)
     segment->max_timestamp_ms = flush->stats.max_timestamp_ms;
     segment->max_timestamp_offset = flush->stats.max_timestamp_offset;
     partition->flushed_offset = segment->next_offset;
-    partition->is_flushing = false;
     partition->is_dirty = true;
-    flush->kind = FLUSH_IDLE;
     log_count(log, METRIC_RUNS_FLUSHED, flush->runs);
     log_count(log, METRIC_BYTES_FLUSHED, flush->bytes);
     log_stamp(log, TRACE_FLUSH, segment->next_offset);
+}
+
+void
+flush_written(struct log *log, uint32_t flush_idx)
+{
+    struct log_flush *flush = &log->flushes[flush_idx];
+    struct partition *partition = &log->partitions[flush->slot];
+
+    flush_apply(log, flush_idx);
+    flush->kind = FLUSH_IDLE;
+    partition->is_flushing = false;
     if (!flush_is_wanted(log, partition))
         partition->is_forced = false;
     flush_consider(log, partition);
+}
+
+static void
+flush_failed(struct log *log, uint32_t flush_idx, int32_t result)
+{
+    struct log_flush *flush = &log->flushes[flush_idx];
+    struct partition *partition = &log->partitions[flush->slot];
+
+    if (flush->kind == FLUSH_FOOTER)
+        seal_failed(log, partition);
+    flush->kind = FLUSH_IDLE;
+    partition->is_flushing = false;
+    partition_fence(
+        log, partition, result < 0 ? rc_from_errno(-result) : RC_IO_ERROR, "segment_write_failed");
 }
 
 void
 flush_complete(struct log *log, uint32_t flush_idx, int32_t result)
 {
     struct log_flush *flush = &log->flushes[flush_idx];
-    struct partition *partition = &log->partitions[flush->slot];
+    bool is_bulk = flush->kind == FLUSH_BULK || flush->kind == FLUSH_BULK_SYNC;
+    bool is_sync = flush->kind == FLUSH_BULK_SYNC;
 
     CHECK(flush->kind != FLUSH_IDLE);
-    if (result > 0 && flush->done + (uint32_t)result < flush->bytes) {
+    if (!is_sync && result > 0 && flush->done + (uint32_t)result < flush->bytes) {
         /* A short write goes on from the last whole block it reached. */
         uint64_t done = round_down(flush->done + (uint32_t)result, FORMAT_BLOCK_BYTES);
         if (done > flush->done) {
@@ -355,21 +423,24 @@ flush_complete(struct log *log, uint32_t flush_idx, int32_t result)
         }
         result = -EIO;
     }
-    log->flushes_active--;
-    files_release(log, flush->segment);
-    if (result > 0) {
-        if (flush->kind == FLUSH_RUNS)
-            flush_written(log, flush_idx);
-        else
-            seal_footer_written(log, flush_idx);
+    bool is_good = is_sync ? result == 0 : result > 0;
+    if (is_good && flush->kind == FLUSH_BULK) {
+        bulk_go_on(log, flush_idx);
         return;
     }
-    if (flush->kind == FLUSH_FOOTER)
-        seal_failed(log, partition);
-    flush->kind = FLUSH_IDLE;
-    partition->is_flushing = false;
-    partition_fence(
-        log, partition, result < 0 ? rc_from_errno(-result) : RC_IO_ERROR, "segment_write_failed");
+    if (is_bulk)
+        log->bulks_active--;
+    else
+        log->flushes_active--;
+    files_release(log, flush->segment);
+    if (!is_good)
+        flush_failed(log, flush_idx, result);
+    else if (is_sync)
+        bulk_go_on(log, flush_idx);
+    else if (flush->kind == FLUSH_RUNS)
+        flush_written(log, flush_idx);
+    else
+        seal_footer_written(log, flush_idx);
 }
 
 bool
@@ -382,6 +453,9 @@ flush_evict(struct log *log, uint64_t count)
                 return false;
         }
         const struct tail_entry *oldest = tail_at(&log->tail, log->tail.oldest);
+        if (oldest->slot != TAIL_NO_SLOT &&
+            log->partitions[oldest->slot].bulk_next == log->tail.oldest)
+            return false; /* written, but the journal does not name it yet */
         struct tail_list *list = oldest->slot == TAIL_NO_SLOT ? NULL
                                                               : &log->partitions[oldest->slot].tail;
         tail_pop(&log->tail, list);

@@ -14,6 +14,22 @@ group_at(struct log *log, uint32_t idx)
     return &log->groups[(log->groups_first + idx) % LOG_GROUPS_MAX];
 }
 
+void
+group_close_piece(struct log *log)
+{
+    uint64_t bytes = slab_ring_group_bytes(&log->ring);
+
+    if (bytes == 0)
+        return;
+    CHECK(log->piece_count < JOURNAL_PIECES_MAX);
+    slab_ring_pad_group(&log->ring);
+    log->pieces[log->piece_count++] = (struct iovec){
+        .iov_base = slab_ring_at(&log->ring, log->ring.group_begin),
+        .iov_len = round_up(bytes, FORMAT_BLOCK_BYTES),
+    };
+    slab_ring_close_group(&log->ring);
+}
+
 bool
 group_submit(struct log *log, bool forced)
 {
@@ -27,15 +43,19 @@ group_submit(struct log *log, bool forced)
         return false;
     if (in_flight > 0 && payload_bytes < LOG_GROUP_SECOND_BYTES && !forced)
         return false;
-    DCHECK(slab_ring_group_bytes(&log->ring) == payload_bytes);
 
     uint64_t number = journal_open_group(journal);
-    const uint8_t *payload = NULL;
-    if (payload_bytes > 0) {
-        payload = slab_ring_at(&log->ring, log->ring.group_begin);
+    uint32_t piece_count = log->piece_count;
+    uint64_t open_bytes = slab_ring_group_bytes(&log->ring);
+    if (open_bytes > 0) {
+        CHECK(piece_count < JOURNAL_PIECES_MAX);
         slab_ring_pad_group(&log->ring);
+        log->pieces[piece_count++] = (struct iovec){
+            .iov_base = slab_ring_at(&log->ring, log->ring.group_begin),
+            .iov_len = round_up(open_bytes, FORMAT_BLOCK_BYTES),
+        };
     }
-    switch (journal_submit(journal, payload, log->now_ns)) {
+    switch (journal_submit_pieces(journal, log->pieces, piece_count, log->now_ns)) {
     case JOURNAL_SUBMITTED:
         break;
     case JOURNAL_NO_FILE:
@@ -56,6 +76,7 @@ group_submit(struct log *log, bool forced)
     log->is_journal_full = false;
     log_stamp(log, TRACE_SUBMIT, number);
     slab_ring_close_group(&log->ring);
+    log->piece_count = 0;
     log->file_tail_end[journal_file_of_group(journal, number)] = log->tail.next;
     *group_at(log, log->groups_count++) = (struct log_group){
         .number = number,
@@ -73,8 +94,8 @@ group_make_durable(struct log *log, uint64_t tail_end)
 {
     for (uint64_t at = log->durable_entry; at < tail_end; at++) {
         const struct tail_entry *entry = tail_at(&log->tail, at);
-        if (entry->slot == TAIL_NO_SLOT)
-            continue;
+        if (entry->slot == TAIL_NO_SLOT || entry->is_bulk)
+            continue; /* of no one; or durable by its own MARK */
         struct partition *partition = &log->partitions[entry->slot];
         partition->durable_offset = entry->base_offset + entry->last_delta + 1;
         partition->durable_bytes = entry->bytes_before + entry->bytes;
@@ -133,6 +154,7 @@ group_fail(struct log *log)
         struct partition *partition = &log->partitions[slot];
         if (partition->incarnation == 0)
             continue;
+        bulk_abandon(log, partition, RC_FENCED);
         if (partition->state == PARTITION_OPENING) {
             struct log_event event = {
                 .kind = LOG_EVENT_OPENED, .rc = RC_FENCED, .slot = slot, .ctx = partition->ctx};

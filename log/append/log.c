@@ -15,6 +15,7 @@ struct append_batch {
     uint32_t last_delta;
     int64_t max_timestamp_ms;
     bool is_idempotent;
+    bool is_bulk;
 };
 
 static enum log_append_status
@@ -93,14 +94,9 @@ append_check(const struct log *log,
     return RC_OK;
 }
 
-/* Puts an ack behind all others: it goes out with the newest group that exists. */
-static void
-append_push_ack(struct log *log, const struct partition *partition, const struct log_ack *ack)
+void
+log_push_ack(struct log *log, const struct log_ack *ack)
 {
-    if (partition->durability == LOG_DURABILITY_MEMORY) {
-        log->now_acks[log->now_acks_next++ & (LOG_ACKS_MAX - 1)] = *ack;
-        return;
-    }
     log->acks[log->acks_next++ & (LOG_ACKS_MAX - 1)] = *ack;
     if (journal_open_entry_count(log->journal) > 0)
         return;
@@ -111,6 +107,23 @@ append_push_ack(struct log *log, const struct partition *partition, const struct
     }
     uint32_t last = (log->groups_first + log->groups_count - 1) % LOG_GROUPS_MAX;
     log->groups[last].acks_end = log->acks_next;
+}
+
+static void
+append_push_ack(struct log *log, const struct partition *partition, const struct log_ack *ack)
+{
+    if (partition->durability == LOG_DURABILITY_MEMORY)
+        log->now_acks[log->now_acks_next++ & (LOG_ACKS_MAX - 1)] = *ack;
+    else
+        log_push_ack(log, ack);
+}
+
+/* Acks of batches that the journal does not name yet have their places kept. */
+static bool
+append_has_ack_room(const struct log *log)
+{
+    return log->acks_next - log->acks_taken + log->bulk_batches < LOG_ACKS_MAX &&
+           log->now_acks_next - log->now_acks_taken < LOG_ACKS_MAX;
 }
 
 /* The original stands below the open group's end, so the answer waits for the newest group. */
@@ -130,41 +143,58 @@ append_duplicate(struct log *log,
         .start_offset = partition->start_offset,
     };
 
-    if (log->acks_next - log->acks_taken == LOG_ACKS_MAX ||
-        log->now_acks_next - log->now_acks_taken == LOG_ACKS_MAX)
+    if (!append_has_ack_room(log))
+        return LOG_APPEND_AGAIN;
+    /* The original is of no group yet: what says that it is stored has to wait. */
+    if (partition->bulk_next != TAIL_NONE &&
+        base_offset >= tail_at(&log->tail, partition->bulk_next)->base_offset &&
+        partition->durability == LOG_DURABILITY_DEVICE)
         return LOG_APPEND_AGAIN;
     append_push_ack(log, partition, &ack);
     log_count(log, METRIC_BATCHES_DUPLICATE, 1);
     return LOG_APPEND_TAKEN;
 }
 
-/* Room in journal group, ring and tables for one batch; false: later. */
+/* Room in the open group and unbroken in the ring for one batch; false: later. */
 static bool
-append_make_room(struct log *log, uint32_t bytes)
+append_make_group_room(struct log *log, uint32_t bytes)
 {
     struct journal *journal = log->journal;
+    uint64_t open_bytes = journal_open_payload_bytes(journal);
+    bool is_fresh = slab_ring_group_bytes(&log->ring) == 0; /* it begins a piece */
 
-    if (log->acks_next - log->acks_taken == LOG_ACKS_MAX ||
-        log->now_acks_next - log->now_acks_taken == LOG_ACKS_MAX) {
+    if (is_fresh)
+        open_bytes = round_up(open_bytes, FORMAT_BLOCK_BYTES);
+    bool is_full = open_bytes > 0 && open_bytes + bytes > log->group_bytes;
+    bool is_broken = slab_ring_unbroken(&log->ring) < bytes;
+    bool is_split = is_fresh && log->piece_count == JOURNAL_PIECES_MAX;
+    if (LIKELY(!is_full && !is_broken && !is_split && journal_can_add(journal)))
+        return true;
+    if (journal_open_entry_count(journal) > 0 &&
+        !group_submit(log, is_full || is_broken || is_split)) {
         log_count_pressure(log, METRIC_PRESSURE_JOURNAL);
         return false;
     }
-    uint32_t open_bytes = journal_open_payload_bytes(journal);
-    bool is_full = open_bytes > 0 && open_bytes + bytes > log->group_bytes;
-    bool is_broken = slab_ring_unbroken(&log->ring) < bytes;
-    if (UNLIKELY(is_full || is_broken || !journal_can_add(journal))) {
-        if (journal_open_entry_count(journal) > 0 && !group_submit(log, is_full || is_broken)) {
-            log_count_pressure(log, METRIC_PRESSURE_JOURNAL);
-            return false;
-        }
-        if (!journal_can_add(journal)) {
-            log_count_pressure(log, METRIC_PRESSURE_JOURNAL);
-            return false;
-        }
-        /* Asked anew: closing the group has moved the head to the next block. */
-        if (slab_ring_unbroken(&log->ring) < bytes)
-            slab_ring_wrap(&log->ring);
+    if (!journal_can_add(journal)) {
+        log_count_pressure(log, METRIC_PRESSURE_JOURNAL);
+        return false;
     }
+    /* Asked anew: closing the group has moved the head to the next block. */
+    if (slab_ring_unbroken(&log->ring) < bytes)
+        slab_ring_wrap(&log->ring);
+    return true;
+}
+
+/* Room in group, ring and tables for one batch; false: later. */
+static bool
+append_make_room(struct log *log, uint32_t bytes, bool is_bulk)
+{
+    if (!append_has_ack_room(log)) {
+        log_count_pressure(log, METRIC_PRESSURE_JOURNAL);
+        return false;
+    }
+    if (is_bulk ? !bulk_make_room(log, bytes) : !append_make_group_room(log, bytes))
+        return false;
     if (UNLIKELY(tail_is_full(&log->tail) || !slab_ring_has_room(&log->ring, bytes)) &&
         !flush_evict(log, bytes)) {
         log_count_pressure(log, METRIC_PRESSURE_CACHE);
@@ -182,6 +212,26 @@ append_make_room(struct log *log, uint32_t bytes)
     return true;
 }
 
+/* The journal takes the batch that lies in the ring. */
+static void
+append_journal(struct log *log, struct partition *partition, const uint8_t *batch, uint32_t bytes)
+{
+    uint64_t number = journal_open_group(log->journal);
+    uint32_t payload_position = journal_open_payload_bytes(log->journal);
+    struct journal_entry entry;
+
+    if (slab_ring_group_bytes(&log->ring) == bytes) /* the first of a piece */
+        payload_position = (uint32_t)round_up(payload_position, FORMAT_BLOCK_BYTES);
+    journal_entry_data(&entry, partition->incarnation, batch, payload_position, log->wall_ms);
+    bool added = journal_entry_add(log->journal, &entry);
+    CHECK(added);
+    if (partition->group_number != number) {
+        partition->group_number = number;
+        partition->group_bytes = 0;
+    }
+    partition->group_bytes += bytes;
+}
+
 /* Copies, numbers and records the batch; nothing can fail any more. */
 static void
 append_take(struct log *log,
@@ -190,8 +240,9 @@ append_take(struct log *log,
             const struct append_batch *batch)
 {
     uint32_t bytes = request->batch_bytes;
-    uint32_t payload_position = journal_open_payload_bytes(log->journal);
-    uint64_t position = slab_ring_take(&log->ring, bytes);
+    bool is_bulk = batch->is_bulk;
+    uint64_t position = is_bulk ? slab_ring_take_apart(&log->ring, bytes)
+                                : slab_ring_take(&log->ring, bytes);
     uint8_t *at = slab_ring_at(&log->ring, position);
     uint64_t base_offset = partition->next_offset;
     struct log_ack ack = {
@@ -210,19 +261,20 @@ append_take(struct log *log,
         record_batch_set_append_time(at, bytes, request->wall_ms);
         ack.append_time_ms = request->wall_ms;
     }
-    struct journal_entry entry;
-    journal_entry_data(&entry, partition->incarnation, at, payload_position, request->wall_ms);
-    bool added = journal_entry_add(log->journal, &entry);
-    CHECK(added);
-
+    if (!is_bulk)
+        append_journal(log, partition, at, bytes);
     const struct tail_batch added_batch = {.position = position,
                                            .bytes = bytes,
                                            .last_delta = batch->last_delta,
+                                           .is_bulk = is_bulk,
                                            .max_timestamp_ms = batch->max_timestamp_ms};
     tail_add_batch(log, partition, &added_batch);
     if (batch->is_idempotent)
         producers_record(&log->producers, batch->producer, &batch->claim, base_offset, log->now_ns);
-    append_push_ack(log, partition, &ack);
+    if (is_bulk)
+        bulk_add(log, partition, &ack);
+    if (!is_bulk || partition->durability == LOG_DURABILITY_MEMORY)
+        append_push_ack(log, partition, &ack);
     log->is_held = false;
     log_count_append(log, partition, (uint64_t)batch->last_delta + 1, bytes);
     log_stamp(log, TRACE_APPEND, base_offset);
@@ -245,6 +297,7 @@ tail_add_batch(struct log *log, struct partition *partition, const struct tail_b
     tail->bytes = batch->bytes;
     tail->last_delta = batch->last_delta;
     tail->slot = partition_slot(log, partition);
+    tail->is_bulk = batch->is_bulk;
     if (partition->gather == TAIL_NONE)
         partition->gather = sequence;
     if (batch->max_timestamp_ms > partition->max_timestamp_ms) {
@@ -283,7 +336,8 @@ log_append(struct log *log, const struct log_append_request *request, struct log
         }
         return append_refuse(log, request, partition, rc, ret_ack);
     }
-    if (UNLIKELY(!append_make_room(log, request->batch_bytes))) {
+    batch.is_bulk = bulk_is_due(log, partition, request->batch_bytes);
+    if (UNLIKELY(!append_make_room(log, request->batch_bytes, batch.is_bulk))) {
         if (log->is_failed)
             return append_refuse(log, request, partition, RC_FENCED, ret_ack);
         return LOG_APPEND_AGAIN;
@@ -360,8 +414,8 @@ log_deadline(const struct log *log)
         deadline = log->now_ns + 100 * NS_PER_US;
     if (log->reclaim.step == RECLAIM_RETRY)
         deadline = min_u64(deadline, max_u64(log->reclaim.retry_ns, log->now_ns));
-    if (log->flush_queued > 0 || log->seals_count > 0 || log->drops_count > 0 ||
-        log->open_first != LOG_NONE)
+    if (log->flush_queued > 0 || log->bulk_queued > 0 || log->seals_count > 0 ||
+        log->drops_count > 0 || log->open_first != LOG_NONE)
         deadline = min_u64(deadline, log->now_ns + NS_PER_MS);
     if (log->reclaim.step != RECLAIM_IDLE && log->reclaim.step != RECLAIM_STOPPED)
         deadline = min_u64(deadline, log->now_ns + NS_PER_MS);
@@ -378,6 +432,7 @@ log_poll(struct log *log, uint64_t now_ns, uint64_t *ret_deadline_ns)
     journal_poll(log->journal);
     work += group_finish(log);
     work += partition_poll_opens(log);
+    work += bulk_poll(log);
     work += group_submit(log, false);
     work += flush_poll(log);
     work += seal_poll(log);

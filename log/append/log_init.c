@@ -9,6 +9,7 @@
 struct log_layout {
     uint64_t acks;
     uint64_t now_acks;
+    uint64_t bulks;
     uint64_t waits;
     uint64_t events;
     uint64_t partitions;
@@ -89,6 +90,7 @@ log_lay_out(const struct log_config *config, struct log_layout *layout)
 
     layout->acks = log_place(&end, LOG_ACKS_MAX * sizeof(struct log_ack));
     layout->now_acks = log_place(&end, LOG_ACKS_MAX * sizeof(struct log_ack));
+    layout->bulks = log_place(&end, LOG_ACKS_MAX * sizeof(struct log_bulk));
     layout->waits = log_place(&end, LOG_WAITS_MAX * sizeof(struct log_wait));
     layout->events = log_place(&end, layout->event_count * sizeof(struct log_event));
     layout->partitions = log_place(&end, partitions * sizeof(struct partition));
@@ -167,6 +169,7 @@ log_init(void *memory,
                                    min_u64(config->slab_ring_bytes / 4, BATCH_BYTES_MAX)),
         .acks = (struct log_ack *)(void *)(base + layout.acks),
         .now_acks = (struct log_ack *)(void *)(base + layout.now_acks),
+        .bulks = (struct log_bulk *)(void *)(base + layout.bulks),
         .waits = (struct log_wait *)(void *)(base + layout.waits),
         .events = (struct log_event *)(void *)(base + layout.events),
         .events_mask = layout.event_count - 1,
@@ -179,6 +182,8 @@ log_init(void *memory,
         .flush_last = LOG_NONE,
         .open_first = LOG_NONE,
         .open_last = LOG_NONE,
+        .bulk_queue_first = LOG_NONE,
+        .bulk_queue_last = LOG_NONE,
         .index_entries = (struct index_entry *)(void *)(base + layout.index),
         .staging = base + layout.staging,
         .files = (struct log_file *)(void *)(base + layout.files),
@@ -206,6 +211,7 @@ log_init(void *memory,
 
     struct journal_config journal = log_journal_config(config);
     log->journal = journal_init(base + layout.journal, &journal);
+    bulk_init(log, journal.entries_max);
     *ret_log = log;
     return RC_OK;
 }

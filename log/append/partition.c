@@ -63,6 +63,8 @@ partition_add(struct log *log, uint64_t incarnation)
     *partition = (struct partition){
         .incarnation = incarnation,
         .gather = TAIL_NONE,
+        .bulk_next = TAIL_NONE,
+        .bulk_first = LOG_NONE,
         .state = PARTITION_FREE,
         .roll_offset = UINT64_MAX,
         .next_file = LOG_NONE,
@@ -183,6 +185,7 @@ partition_fence(struct log *log, struct partition *partition, enum rc rc, const 
         log_push_event(log, &event);
     }
     partition_move(log, partition, PARTITION_FENCED);
+    bulk_abandon(log, partition, RC_FENCED);
     partition_mark(log, partition);
     partition_leave_sign(log);
 }
@@ -438,8 +441,9 @@ partition_drop_step(struct log *log, struct partition *partition)
         return false; /* moved by partition_wait_done() */
     case DROP_QUIET:
         if (partition->jobs > 0 || partition->is_flushing || partition->seal != SEAL_NONE ||
-            partition->is_flush_queued || partition->is_marked)
+            partition->is_flush_queued || partition->is_bulk_queued || partition->is_marked)
             return false;
+        bulk_abandon(log, partition, RC_UNKNOWN_PARTITION);
         if (!partition_forget_tail(log, partition))
             return true;
         partition->drop_step = DROP_CLOSE;
@@ -499,6 +503,9 @@ partition_wait_done(struct log *log, const struct log_wait *wait)
         event.kind = LOG_EVENT_TRIMMED;
         event.start_offset = wait->offset;
         log_push_event(log, &event);
+        break;
+    case LOG_WAIT_BULK:
+        bulk_durable(log, partition, wait);
         break;
     case LOG_WAIT_RETAIN:
         if (log->hooks.retain_durable != NULL)

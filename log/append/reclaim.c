@@ -134,7 +134,8 @@ reclaim_begin_stop(struct log *log)
         return true;
     }
     if (log->groups_count > 0 || journal_open_entry_count(log->journal) > 0 ||
-        log->drops_count > 0 || log->open_first != LOG_NONE || log->waits_first != log->waits_next)
+        log->drops_count > 0 || log->open_first != LOG_NONE ||
+        log->waits_first != log->waits_next || log->bulk_batches > 0)
         return false;
     log->reclaim.file_idx = LOG_NONE;
     log->reclaim.pin_end = log->tail.next;

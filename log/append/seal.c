@@ -41,6 +41,10 @@ seal_roll(struct log *log, struct partition *partition)
     if (partition->sealing != SEGMENT_NONE || log->hold_rolls || partition->is_allocating ||
         log->seals_count == LOG_SEALS_MAX || log->segments.live == log->segments.capacity)
         return false;
+    /* A bulk write may have brought batches whose groups are still on their way. What a manifest
+     * lists is there for good: their producers' sequences must not be lost behind it. */
+    if (log->segments.segments[old].next_offset > partition->durable_offset)
+        return false;
     if (files_acquire(log, old, true, &fd) != FILES_READY)
         return false;
     if (!flush_footer(log, old, fd)) {

@@ -9,10 +9,11 @@
  * checkpoint and gives the journal file back.
  *
  * Orders that are never broken:
- *   A1 a batch is gathered only after its group is durable;
- *   A2 an entry is evicted only after its run was written;
+ *   A1 a batch is gathered only after its group is durable, or into a bulk write;
+ *   A2 an entry is evicted only after its run was written and the journal names it;
  *   A3 a journal file is released only after a durable checkpoint;
  *   A4 a checkpoint names only positions synced before it;
+ *   A6 the journal refers to a run only after it was synced, with all before it in its segment;
  *   A5 a segment is left (rolled) only with a footer on its way, and the next roll waits for the
  *      manifest that lists it. */
 #ifndef EAGRE_LOG_APPEND_STORE_H
@@ -75,11 +76,15 @@ void log_push_event(struct log *log, const struct log_event *event);
 
 /* ---- log.c ---- */
 
+/* Puts an ack behind all others: it goes out with the newest group that exists. */
+void log_push_ack(struct log *log, const struct log_ack *ack);
+
 /* A batch that stands in the ring. */
 struct tail_batch {
     uint64_t position; /* in the ring */
     uint32_t bytes;
     uint32_t last_delta; /* offset of its last record, counted from its first */
+    uint32_t is_bulk;    /* 1: the journal does not have its bytes */
     int64_t max_timestamp_ms;
 };
 
@@ -93,6 +98,8 @@ void tail_add_batch(struct log *log, struct partition *partition, const struct t
 bool group_submit(struct log *log, bool forced);
 /* Takes what the journal has made durable. Returns groups ended. */
 uint32_t group_finish(struct log *log);
+/* Ends the open piece of the open group's payload, if one is begun. */
+void group_close_piece(struct log *log);
 /* Adds a control entry and what is due when it is durable. False: no room now. */
 bool group_control(struct log *log, const struct journal_entry *entry, const struct log_wait *wait);
 /* The journal has failed: every partition is fenced, waiting acks are answered. */
@@ -122,14 +129,51 @@ void flush_complete(struct log *log, uint32_t flush_idx, int32_t result);
 /* Gathers durable batches of the partition into a staging buffer. Returns the bytes to write (0:
  * nothing to gather). */
 uint64_t flush_gather(struct log *log, struct partition *partition, uint32_t flush_idx);
+/* The same for what is not durable yet, with bulk_max batches at most that the journal does not
+ * have. */
+uint64_t flush_gather_bulk(struct log *log,
+                           struct partition *partition,
+                           uint32_t flush_idx,
+                           uint32_t bulk_max);
 /* The write of a gathered buffer has ended well. */
 void flush_written(struct log *log, uint32_t flush_idx);
+/* The part of it that concerns segment and flushed offset: the flush goes on. */
+void flush_apply(struct log *log, uint32_t flush_idx);
+/* May the partition's segment be written to? */
+bool flush_is_allowed(const struct partition *partition);
+/* An idle flush for a first batch of so many bytes, with a descriptor of the active segment and
+ * room for it: rolls when that batch belongs to the next one. LOG_NONE: not now, or never
+ * (fenced). */
+uint32_t flush_prepare(struct log *log, struct partition *partition);
+/* Gives back what flush_prepare() took. */
+void flush_give_back(struct log *log, struct partition *partition);
+/* Hands the request of a flush to the ring, or leaves it to flush_poll(). */
+void flush_submit(struct log *log, uint32_t flush_idx);
 /* Moves log->unflushed over what is flushed; returns the ring bytes from the first unflushed entry
  * to the head. */
 uint64_t flush_span(struct log *log);
 /* Frees ring space and tail entries until count more bytes fit; false: what is there is not flushed
  * yet. */
 bool flush_evict(struct log *log, uint64_t count);
+
+/* ---- bulk.c ---- */
+
+void bulk_init(struct log *log, uint32_t entries_max);
+/* Does a batch of so many bytes bypass the journal? */
+bool bulk_is_due(const struct log *log, const struct partition *partition, uint64_t bytes);
+/* Room in the ring for it; false: later. */
+bool bulk_make_room(struct log *log, uint32_t bytes);
+/* A batch that was just numbered waits for its run. ack: as it will be. */
+void bulk_add(struct log *log, struct partition *partition, const struct log_ack *ack);
+/* Puts the partition into the queue of bulk writes when it has something to write. */
+void bulk_consider(struct log *log, struct partition *partition);
+uint32_t bulk_poll(struct log *log);
+/* Write or sync of a bulk flush has ended well: the next step. */
+void bulk_go_on(struct log *log, uint32_t flush_idx);
+/* The MARK of a bulk write is durable. */
+void bulk_durable(struct log *log, struct partition *partition, const struct log_wait *wait);
+/* What the journal does not name yet never will be: its acks say why. */
+void bulk_abandon(struct log *log, struct partition *partition, enum rc rc);
 
 /* ---- seal.c ---- */
 

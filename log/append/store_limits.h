@@ -17,6 +17,8 @@
     (BATCH_BYTES_MAX + 2u * FORMAT_BLOCK_BYTES) /* one more, for one long batch */
 #define LOG_FLUSHES_MAX (LOG_STAGING_COUNT + 1)
 #define LOG_FLUSHES_BESIDE_GROUP 2u /* segment writes under way while a group is pending */
+#define LOG_BULKS_MAX 4u            /* bulk writes under way, of all partitions */
+#define LOG_BULK_BATCHES_MAX 1024u  /* of one bulk write: each is an entry of one group */
 #define LOG_JOBS_MAX 256u
 #define LOG_ACKS_MAX 16384u /* power of two, > JOURNAL_TABLE_COUNT * JOURNAL_ENTRIES_MAX */
 #define LOG_WAITS_MAX 1024u /* power of two: control entries on their way */

@@ -28,7 +28,9 @@ struct log {
     struct log_group groups[LOG_GROUPS_MAX]; /* ring */
     uint32_t groups_first;
     uint32_t groups_count;
-    uint64_t durable_entry;                     /* tail entries below are durable */
+    struct iovec pieces[JOURNAL_PIECES_MAX]; /* closed pieces of the open group's payload */
+    uint32_t piece_count;
+    uint64_t durable_entry; /* tail entries below are durable, those of the bulk bypass apart */
     uint64_t file_tail_end[JOURNAL_FILE_COUNT]; /* tail entries below belong to this journal file or
                                                    older ones */
     bool is_journal_full;
@@ -77,6 +79,15 @@ struct log {
     struct log_flush flushes[LOG_FLUSHES_MAX];
     uint8_t *staging; /* LOG_STAGING_COUNT small ones, then the large one */
     uint32_t flushes_active;
+    struct log_bulk *bulks; /* [LOG_ACKS_MAX] */
+    uint32_t bulk_free;
+    uint32_t bulk_batches;     /* not yet named by the journal, of all partitions */
+    uint32_t bulk_entries_max; /* of one bulk write */
+    uint32_t bulks_active;     /* written or synced now */
+    uint32_t bulks_durable;    /* synced, not yet named */
+    uint32_t bulk_queue_first; /* partitions with something to write */
+    uint32_t bulk_queue_last;
+    uint32_t bulk_queued;
     uint32_t seals[LOG_SEALS_MAX]; /* slots that are being sealed */
     uint32_t seals_count;
     bool hold_rolls;

@@ -68,6 +68,15 @@ struct partition {
     uint16_t source_tile; /* whose checkpoint or journal it was recovered from */
     uint32_t armed;       /* requesters waiting for a mark, one bit each */
     int32_t leader_epoch;
+    /* bulk bypass; see bulk.c */
+    uint64_t group_number; /* group_bytes belong to it */
+    uint64_t group_bytes;  /* batch bytes in the open group */
+    uint64_t bulk_next;    /* first tail entry that the journal does not name, or TAIL_NONE */
+    uint32_t bulk_first;   /* its place in log->bulks, and that of the newest */
+    uint32_t bulk_last;
+    uint32_t next_bulk; /* queue through slots */
+    bool is_bulk_queued;
+    bool is_bulk_warm;   /* the last bulk write was worth it: the next batch goes the same way */
     uint32_t next_flush; /* queues through slots */
     uint32_t next_mark;
     uint32_t next_open;

@@ -13,7 +13,13 @@ struct log_group {
     uint64_t waits_end;
 };
 
-enum log_wait_kind { LOG_WAIT_OPEN, LOG_WAIT_DROP, LOG_WAIT_TRIM, LOG_WAIT_RETAIN };
+enum log_wait_kind {
+    LOG_WAIT_OPEN,
+    LOG_WAIT_DROP,
+    LOG_WAIT_TRIM,
+    LOG_WAIT_RETAIN,
+    LOG_WAIT_BULK, /* a MARK: offset and ctx are the durable end, in records and bytes */
+};
 struct log_wait { /* what is due when a control entry is durable */
     enum log_wait_kind kind;
     uint32_t slot;
@@ -22,12 +28,29 @@ struct log_wait { /* what is due when a control entry is durable */
     uint64_t offset;
 };
 
-enum flush_kind { FLUSH_IDLE, FLUSH_RUNS, FLUSH_FOOTER };
+/* A batch of the bulk bypass that the journal does not name yet; queued per partition. */
+struct log_bulk {
+    uint64_t ctx;
+    uint16_t requester;
+    bool is_answered; /* of a memory topic: its ack is out already */
+    uint32_t next;
+};
+
+enum flush_kind {
+    FLUSH_IDLE,
+    FLUSH_RUNS,
+    FLUSH_FOOTER,
+    FLUSH_BULK,         /* runs that the journal will refer to are being written */
+    FLUSH_BULK_SYNC,    /* ... are being synced */
+    FLUSH_BULK_DURABLE, /* ... wait for room in the open group */
+};
 struct log_flush { /* one write to a segment; the staging buffer of the same index is its own */
     enum flush_kind kind;
     uint32_t slot;
     uint32_t segment;
     uint32_t runs;
+    uint32_t last_run_bytes;
+    uint32_t bulk_count; /* batches among them that the journal does not have */
     int fd;
     bool is_unsent; /* the io ring was full */
     uint64_t position;

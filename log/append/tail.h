@@ -29,7 +29,7 @@ struct tail_entry {
     uint32_t older;      /* valid unless this is the partition's first one since it was empty */
     uint32_t newer;      /* valid unless this is the partition's newest */
     uint32_t jump;       /* some older entry; may be evicted by now */
-    uint32_t zero;
+    uint32_t is_bulk;    /* its bytes do not go through the journal: log/append/bulk.c */
 };
 _Static_assert(sizeof(struct tail_entry) == 64, "one cache line");
 
@@ -75,7 +75,7 @@ tail_sequence(const struct tail_table *table, uint32_t reference)
 }
 
 /* Adds the partition's next batch; returns its sequence. The table must not be full. The caller
- * fills base_offset, position, bytes_before, max_timestamp, bytes, last_delta and slot. */
+ * fills base_offset, position, bytes_before, max_timestamp, bytes, last_delta, slot and is_bulk. */
 uint64_t tail_push(struct tail_table *table, struct tail_list *list);
 
 /* Takes the globally oldest entry off; list is its partition's, NULL when that was dropped. */

@@ -63,6 +63,22 @@ journal_file_header_decode(const uint8_t *block, struct journal_file_header *ret
     return RC_OK;
 }
 
+/* What DATA and REFERENCE have in common: all that the batch's header tells. */
+static void
+entry_of_batch(struct journal_entry *entry, const uint8_t *batch)
+{
+    memset(entry, 0, sizeof(*entry));
+    entry->producer_epoch = (int16_t)get_u16_be(batch + RECORD_BATCH_PRODUCER_EPOCH);
+    entry->last_offset_delta = (uint32_t)record_batch_last_offset_delta(batch);
+    entry->base_offset = record_batch_base_offset(batch);
+    entry->leader_epoch = record_batch_leader_epoch(batch);
+    entry->base_sequence = (int32_t)get_u32_be(batch + RECORD_BATCH_BASE_SEQUENCE);
+    entry->producer_id = (int64_t)get_u64_be(batch + RECORD_BATCH_PRODUCER_ID);
+    entry->length = (uint32_t)record_batch_bytes(batch);
+    entry->batch_crc = record_batch_crc(batch);
+    __builtin_memcpy(entry->prefix, batch, BATCH_PREFIX_BYTES);
+}
+
 void
 journal_entry_data(struct journal_entry *ret_entry,
                    uint64_t incarnation,
@@ -70,22 +86,35 @@ journal_entry_data(struct journal_entry *ret_entry,
                    uint32_t payload_position,
                    int64_t append_ms)
 {
-    struct journal_entry *entry = ret_entry;
+    entry_of_batch(ret_entry, batch);
+    ret_entry->kind = JOURNAL_DATA;
+    ret_entry->incarnation = incarnation;
+    ret_entry->append_ms = append_ms;
+    ret_entry->payload_position = payload_position;
+}
 
-    memset(entry, 0, sizeof(*entry));
-    entry->kind = JOURNAL_DATA;
-    entry->producer_epoch = (int16_t)get_u16_be(batch + RECORD_BATCH_PRODUCER_EPOCH);
-    entry->last_offset_delta = (uint32_t)record_batch_last_offset_delta(batch);
-    entry->incarnation = incarnation;
-    entry->base_offset = record_batch_base_offset(batch);
-    entry->leader_epoch = record_batch_leader_epoch(batch);
-    entry->base_sequence = (int32_t)get_u32_be(batch + RECORD_BATCH_BASE_SEQUENCE);
-    entry->producer_id = (int64_t)get_u64_be(batch + RECORD_BATCH_PRODUCER_ID);
-    entry->append_ms = append_ms;
-    entry->payload_position = payload_position;
-    entry->length = (uint32_t)record_batch_bytes(batch);
-    entry->batch_crc = record_batch_crc(batch);
-    __builtin_memcpy(entry->prefix, batch, BATCH_PREFIX_BYTES);
+void
+journal_entry_reference(struct journal_entry *ret_entry,
+                        uint64_t incarnation,
+                        const uint8_t *batch,
+                        int64_t append_ms)
+{
+    entry_of_batch(ret_entry, batch);
+    ret_entry->kind = JOURNAL_REFERENCE;
+    ret_entry->incarnation = incarnation;
+    ret_entry->append_ms = append_ms;
+}
+
+void
+journal_entry_mark(struct journal_entry *ret_entry, const struct journal_mark *mark)
+{
+    struct journal_mark sealed = *mark;
+
+    CHECK(mark->position % FORMAT_BLOCK_BYTES == 0);
+    sealed.kind = JOURNAL_MARK;
+    memset(sealed.zero_a, 0, sizeof(sealed.zero_a));
+    memset(sealed.zero_b, 0, sizeof(sealed.zero_b));
+    __builtin_memcpy(ret_entry, &sealed, sizeof(sealed));
 }
 
 void
@@ -97,6 +126,7 @@ journal_entry_control(struct journal_entry *ret_entry,
 {
     CHECK(kind != JOURNAL_DATA);
     CHECK(kind != JOURNAL_OPEN);
+    CHECK(kind < JOURNAL_REFERENCE);
     memset(ret_entry, 0, sizeof(*ret_entry));
     ret_entry->kind = (uint8_t)kind;
     ret_entry->incarnation = incarnation;
@@ -127,7 +157,8 @@ journal_table_seal(uint8_t *table, const struct journal_group_header *header)
     CHECK(header->entry_count <= JOURNAL_ENTRIES_MAX);
     CHECK(header->payload_bytes <= JOURNAL_PAYLOAD_BYTES_MAX);
     sealed.magic = JOURNAL_GROUP_MAGIC;
-    sealed.version = FORMAT_VERSION;
+    if (header->version != JOURNAL_GROUP_VERSION_BULK)
+        sealed.version = JOURNAL_GROUP_VERSION;
     sealed.header_bytes = journal_header_bytes(header->entry_count);
     sealed.zero = 0;
     sealed.crc = 0;
@@ -156,14 +187,13 @@ journal_header_peek(const uint8_t *block, struct journal_group_header *ret_heade
     return RC_OK;
 }
 
-/* The fields of a DATA entry against each other; *payload_end grows by its batch. */
+/* The fields of an entry with a batch against each other. */
 static bool
-entry_data_is_valid(const struct journal_entry *entry, uint64_t *payload_end)
+entry_batch_is_valid(const struct journal_entry *entry)
 {
     const uint8_t *prefix = entry->prefix;
 
-    if (entry->payload_position != *payload_end || entry->length < BATCH_HEADER_BYTES ||
-        entry->length > BATCH_BYTES_MAX)
+    if (entry->length < BATCH_HEADER_BYTES || entry->length > BATCH_BYTES_MAX)
         return false;
     if (record_batch_bytes(prefix) != entry->length ||
         record_batch_base_offset(prefix) != entry->base_offset)
@@ -171,11 +201,40 @@ entry_data_is_valid(const struct journal_entry *entry, uint64_t *payload_end)
     if (record_batch_leader_epoch(prefix) != entry->leader_epoch ||
         record_batch_crc(prefix) != entry->batch_crc)
         return false;
-    if (entry->last_offset_delta > INT32_MAX ||
-        entry->base_offset > (uint64_t)INT64_MAX - entry->last_offset_delta)
+    return entry->last_offset_delta <= INT32_MAX &&
+           entry->base_offset <= (uint64_t)INT64_MAX - entry->last_offset_delta;
+}
+
+static bool
+entry_mark_is_valid(const struct journal_entry *entry)
+{
+    struct journal_mark mark = journal_mark_of(entry);
+
+    return mark.position > 0 && mark.position % FORMAT_BLOCK_BYTES == 0 && mark.run_bytes > 0 &&
+           mark.run_bytes % FORMAT_BLOCK_BYTES == 0 && mark.run_bytes <= mark.position &&
+           mark.next_offset > mark.segment_base_offset && mark.next_offset <= INT64_MAX;
+}
+
+/* One entry of a table of that version; *payload_end grows by its batch. */
+static bool
+entry_is_valid(const struct journal_entry *entry, uint16_t version, uint64_t *payload_end)
+{
+    bool is_bulk = version >= JOURNAL_GROUP_VERSION_BULK;
+
+    if (entry->kind == 0 || entry->incarnation == 0 ||
+        entry->kind >= (is_bulk ? JOURNAL_KIND_COUNT : JOURNAL_REFERENCE))
         return false;
-    *payload_end += entry->length;
-    return true;
+    if (entry->kind == JOURNAL_MARK)
+        return entry_mark_is_valid(entry);
+    if (entry->kind == JOURNAL_REFERENCE)
+        return entry->payload_position == 0 && entry_batch_is_valid(entry);
+    if (entry->kind != JOURNAL_DATA)
+        return true;
+    if (entry->payload_position != *payload_end &&
+        (!is_bulk || entry->payload_position != round_up(*payload_end, FORMAT_BLOCK_BYTES)))
+        return false;
+    *payload_end = (uint64_t)entry->payload_position + entry->length;
+    return entry_batch_is_valid(entry);
 }
 
 enum rc
@@ -188,20 +247,15 @@ journal_table_check(const uint8_t *table, uint64_t count, struct journal_group_h
         return RC_CORRUPT;
     if (count < header.header_bytes || table_crc(table, header.header_bytes) != header.crc)
         return RC_CORRUPT;
-    if (header.version > FORMAT_VERSION)
+    if (header.version > JOURNAL_GROUP_VERSION_BULK)
         return RC_NEWER_FORMAT;
     if (header.version == 0 || header.durable_through >= header.number)
         return RC_CORRUPT;
 
     const struct journal_entry *entries = journal_table_entries(table);
-    for (uint32_t i = 0; i < header.entry_count; i++) {
-        if (entries[i].kind == 0 || entries[i].kind >= JOURNAL_KIND_COUNT)
+    for (uint32_t i = 0; i < header.entry_count; i++)
+        if (!entry_is_valid(&entries[i], header.version, &payload_end))
             return RC_CORRUPT;
-        if (entries[i].incarnation == 0)
-            return RC_CORRUPT;
-        if (entries[i].kind == JOURNAL_DATA && !entry_data_is_valid(&entries[i], &payload_end))
-            return RC_CORRUPT;
-    }
     if (payload_end != header.payload_bytes)
         return RC_CORRUPT;
     *ret_header = header;

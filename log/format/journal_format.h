@@ -8,6 +8,8 @@
  *           |<------------ header_bytes (x 4096) ------------------->|<- payload_bytes ->|  to x
  * 4096
  *
+ * Bulk bypass: a REFERENCE names a batch that stands in a segment, a MARK how far that is durable.
+ *
  * Runs on: any core. Allocates: nothing. Blocks: never. */
 #ifndef EAGRE_LOG_FORMAT_JOURNAL_FORMAT_H
 #define EAGRE_LOG_FORMAT_JOURNAL_FORMAT_H
@@ -21,6 +23,9 @@
 
 #define JOURNAL_FILE_MAGIC UINT64_C(0x4c4e524a52474145) /* "EAGRJRNL" as bytes */
 #define JOURNAL_GROUP_MAGIC 0x50524745u                 /* "EGRP" as bytes */
+/* Version 2 has REFERENCE and MARK entries, and zeros up to the next block between two batches. */
+#define JOURNAL_GROUP_VERSION 1u
+#define JOURNAL_GROUP_VERSION_BULK 2u
 
 /* Written once, after the rest of the file was written with zeros; a file without it was never
  * used. */
@@ -43,7 +48,7 @@ _Static_assert(offsetof(struct journal_file_header, crc) == 60, "on-disk layout"
 
 struct journal_group_header {
     uint32_t magic;    /*  0: JOURNAL_GROUP_MAGIC */
-    uint16_t version;  /*  4: FORMAT_VERSION */
+    uint16_t version;  /*  4: JOURNAL_GROUP_VERSION or JOURNAL_GROUP_VERSION_BULK */
     uint16_t tile_idx; /*  6: whose journal; finds files that were mixed up */
     uint64_t epoch;    /*  8: of the journal's opening, see journal_epoch_next() */
     uint64_t number;   /* 16: >= 1, one more than the group before, also across files and epochs */
@@ -78,6 +83,8 @@ enum journal_kind {
     JOURNAL_EPOCH = 5,          /* leader_epoch begins at base_offset */
     JOURNAL_HIGH_WATERMARK = 6, /* base_offset is the high watermark */
     JOURNAL_OPEN = 7,           /* incarnation means (topic_id, partition) from here on */
+    JOURNAL_REFERENCE = 8,      /* one batch whose bytes stand in the segment; a MARK covers it */
+    JOURNAL_MARK = 9,           /* the active segment is durable up to a position; journal_mark */
     JOURNAL_KIND_COUNT
 };
 
@@ -109,6 +116,30 @@ _Static_assert(offsetof(struct journal_entry, payload_position) == 48, "on-disk 
 _Static_assert(offsetof(struct journal_entry, batch_crc) == 56, "on-disk layout");
 _Static_assert(offsetof(struct journal_entry, prefix) == 64, "on-disk layout");
 _Static_assert(offsetof(struct journal_entry, zero) == 85, "on-disk layout");
+
+/* An entry of kind MARK, seen as what it is: a checkpoint of one partition's active segment.
+ * Everything of the partition below next_offset stands in sealed segments, or in this one below
+ * position, and was on the device before the group was submitted. */
+struct journal_mark {
+    uint8_t kind;                  /*  0: JOURNAL_MARK */
+    uint8_t zero_a[3];             /*  1 */
+    uint32_t run_bytes;            /*  4: of the last run with padding; it ends at position */
+    uint64_t incarnation;          /*  8: > 0 */
+    uint64_t next_offset;          /* 16: > segment_base_offset */
+    uint64_t segment_base_offset;  /* 24: of the file's name */
+    uint64_t position;             /* 32: end of the last run, multiple of 4096, > 0 */
+    uint64_t batch_bytes;          /* 40: payload below position */
+    uint64_t max_timestamp_offset; /* 48: base offset of the batch that holds max_timestamp_ms */
+    int64_t max_timestamp_ms;      /* 56: of the segment below position, -1 for none */
+    int64_t created_ms;            /* 64: of the segment, for roll by time */
+    uint64_t manifest_generation;  /* 72: the least to be found; 0: there may be no manifest */
+    uint8_t zero_b[16];            /* 80 */
+};
+_Static_assert(sizeof(struct journal_mark) == sizeof(struct journal_entry), "on-disk layout");
+_Static_assert(offsetof(struct journal_mark, incarnation) == 8, "on-disk layout");
+_Static_assert(offsetof(struct journal_mark, position) == 32, "on-disk layout");
+_Static_assert(offsetof(struct journal_mark, manifest_generation) == 72, "on-disk layout");
+_Static_assert(offsetof(struct journal_mark, zero_b) == 80, "on-disk layout");
 
 #define JOURNAL_ENTRY_BYTES 96u
 #define JOURNAL_GROUP_HEADER_BYTES 64u
@@ -162,7 +193,24 @@ void journal_entry_data(struct journal_entry *ret_entry,
                         const uint8_t *batch,
                         uint32_t payload_position,
                         int64_t append_ms);
-/* Fills an entry of any other kind but OPEN; offset and epoch as the kind says, else 0. */
+/* Fills an entry of kind REFERENCE from an intact batch that stands in a segment. */
+void journal_entry_reference(struct journal_entry *ret_entry,
+                             uint64_t incarnation,
+                             const uint8_t *batch,
+                             int64_t append_ms);
+/* Fills an entry of kind MARK; kind and zeros are set here. */
+void journal_entry_mark(struct journal_entry *ret_entry, const struct journal_mark *mark);
+/* The mark that an entry of kind MARK is. */
+static ALWAYS_INLINE struct journal_mark
+journal_mark_of(const struct journal_entry *entry)
+{
+    struct journal_mark mark;
+
+    __builtin_memcpy(&mark, entry, sizeof(mark));
+    return mark;
+}
+/* Fills an entry of any kind without a batch but OPEN and MARK; offset and epoch as the kind says,
+ * else 0. */
 void journal_entry_control(struct journal_entry *ret_entry,
                            enum journal_kind kind,
                            uint64_t incarnation,
@@ -174,7 +222,8 @@ void journal_entry_open(struct journal_entry *ret_entry,
                         uint32_t partition);
 
 /* Seals a table: entries stand at table + 64, entry_count of them; writes *header (with magic,
- * version, header_bytes, zero and crc set here) to table, zeroes the rest of header_bytes. Gives
+ * header_bytes, zero and crc set here; version JOURNAL_GROUP_VERSION unless it is ..._BULK) to
+ * table, zeroes the rest of header_bytes. Gives
  * the crc, which the next group's header names. table: at least journal_header_bytes(entry_count)
  * bytes, 8-byte aligned. */
 uint32_t journal_table_seal(uint8_t *table, const struct journal_group_header *header);
@@ -184,8 +233,8 @@ uint32_t journal_table_seal(uint8_t *table, const struct journal_group_header *h
  * must still be checked. */
 enum rc journal_header_peek(const uint8_t *block, struct journal_group_header *ret_header) MUST_USE;
 /* Whole check of a table of header_bytes bytes: CRC, then version (RC_NEWER_FORMAT), then every
- * entry: known kind, incarnation > 0, DATA ranges contiguous from 0 and ending at payload_bytes,
- * prefix agrees with the fields. RC_CORRUPT. */
+ * entry: a kind of that version, incarnation > 0, DATA ranges contiguous from 0 (version 2: or at
+ * the next block) and ending at payload_bytes, prefix agrees with the fields. RC_CORRUPT. */
 enum rc journal_table_check(const uint8_t *table,
                             uint64_t count,
                             struct journal_group_header *ret_header) MUST_USE;

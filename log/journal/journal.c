@@ -55,9 +55,15 @@ open_slot(struct journal *journal)
 bool
 journal_can_add(const struct journal *journal)
 {
+    return journal_can_add_many(journal, 1);
+}
+
+bool
+journal_can_add_many(const struct journal *journal, uint32_t count)
+{
     const struct journal_slot *slot = &journal->slots[journal->open_slot];
 
-    return journal->failure == RC_OK && slot->entry_count < journal->config.entries_max;
+    return journal->failure == RC_OK && slot->entry_count + count <= journal->config.entries_max;
 }
 
 bool
@@ -68,10 +74,15 @@ journal_entry_add(struct journal *journal, const struct journal_entry *entry)
     if (!journal_can_add(journal))
         return false;
     if (entry->kind == JOURNAL_DATA) {
-        CHECK(entry->payload_position == slot->payload_bytes);
-        if (entry->length > JOURNAL_PAYLOAD_BYTES_MAX - slot->payload_bytes)
+        bool is_apart = entry->payload_position != slot->payload_bytes;
+        if (is_apart)
+            CHECK(entry->payload_position == round_up(slot->payload_bytes, FORMAT_BLOCK_BYTES));
+        if ((uint64_t)entry->payload_position + entry->length > JOURNAL_PAYLOAD_BYTES_MAX)
             return false;
-        slot->payload_bytes += entry->length;
+        slot->is_bulk |= is_apart;
+        slot->payload_bytes = entry->payload_position + entry->length;
+    } else if (entry->kind >= JOURNAL_REFERENCE) {
+        slot->is_bulk = true;
     }
     uint8_t *at = slot->table + JOURNAL_GROUP_HEADER_BYTES +
                   (uint64_t)slot->entry_count * JOURNAL_ENTRY_BYTES;
@@ -149,24 +160,34 @@ take_place(struct journal *journal,
     file->position = place->position + slot->total_bytes;
 }
 
+/* Lists what is left of a slot's write: all but its first done_bytes. Returns how many ranges. */
+static uint32_t
+slot_list_rest(struct journal_slot *slot)
+{
+    uint64_t skip = slot->done_bytes;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i <= slot->piece_count; i++) {
+        struct iovec part = {.iov_base = slot->table, .iov_len = slot->header_bytes};
+        if (i > 0)
+            part = slot->pieces[i - 1];
+        if (skip >= part.iov_len) {
+            skip -= part.iov_len;
+            continue;
+        }
+        slot->iovecs[count++] = (struct iovec){.iov_base = (uint8_t *)part.iov_base + skip,
+                                               .iov_len = part.iov_len - skip};
+        skip = 0;
+    }
+    return count;
+}
+
 /* Hands what is left of a slot's write to the ring; false when the ring is full. */
 static bool
 slot_write(struct journal *journal, struct journal_slot *slot)
 {
-    uint64_t done = slot->done_bytes;
-    uint32_t count = 0;
+    uint32_t count = slot_list_rest(slot);
 
-    if (done < slot->header_bytes) {
-        slot->iovecs[count].iov_base = slot->table + done;
-        slot->iovecs[count++].iov_len = slot->header_bytes - done;
-        done = slot->header_bytes;
-    }
-    if (done < slot->total_bytes) {
-        /* iovec has no const; the ring only reads what it writes. */
-        slot->iovecs[count].iov_base = (void *)(uintptr_t)(slot->payload +
-                                                           (done - slot->header_bytes));
-        slot->iovecs[count++].iov_len = slot->total_bytes - done;
-    }
     struct io_request request = {
         .tag = journal->config.tag + (uint64_t)(slot - journal->slots),
         .op = IO_WRITEV,
@@ -187,6 +208,7 @@ static uint32_t
 slot_seal(struct journal *journal, struct journal_slot *slot, const struct group_place *place)
 {
     struct journal_group_header header = {
+        .version = slot->is_bulk ? JOURNAL_GROUP_VERSION_BULK : JOURNAL_GROUP_VERSION,
         .tile_idx = (uint16_t)journal->config.tile_idx,
         .epoch = journal->epoch,
         .number = slot->number,
@@ -212,11 +234,44 @@ choose_open_slot(struct journal *journal)
     journal->slots[idx].state = JOURNAL_SLOT_OPEN;
     journal->slots[idx].entry_count = 0;
     journal->slots[idx].payload_bytes = 0;
+    journal->slots[idx].is_bulk = false;
     journal->open_slot = idx;
+}
+
+/* Takes the pieces of the open group's payload. */
+static void
+slot_take_pieces(struct journal_slot *slot, const struct iovec *pieces, uint32_t count)
+{
+    uint64_t bytes = 0;
+
+    CHECK(count <= JOURNAL_PIECES_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK((uintptr_t)pieces[i].iov_base % FORMAT_BLOCK_BYTES == 0);
+        CHECK(pieces[i].iov_len % FORMAT_BLOCK_BYTES == 0);
+        slot->pieces[i] = pieces[i];
+        bytes += pieces[i].iov_len;
+    }
+    CHECK(bytes == round_up(slot->payload_bytes, FORMAT_BLOCK_BYTES));
+    slot->piece_count = count;
 }
 
 enum journal_submit
 journal_submit(struct journal *journal, const uint8_t *payload, uint64_t now_ns)
+{
+    /* iovec has no const; the ring only reads what it writes. */
+    struct iovec piece = {
+        .iov_base = (void *)(uintptr_t)payload,
+        .iov_len = round_up(journal_open_payload_bytes(journal), FORMAT_BLOCK_BYTES),
+    };
+
+    return journal_submit_pieces(journal, &piece, payload != NULL, now_ns);
+}
+
+enum journal_submit
+journal_submit_pieces(struct journal *journal,
+                      const struct iovec *pieces,
+                      uint32_t count,
+                      uint64_t now_ns)
 {
     struct journal_slot *slot = open_slot(journal);
     struct group_place place;
@@ -228,9 +283,7 @@ journal_submit(struct journal *journal, const uint8_t *payload, uint64_t now_ns)
         return JOURNAL_EMPTY;
     if (journal_in_flight(journal) >= JOURNAL_IN_FLIGHT_MAX)
         return JOURNAL_BUSY;
-    CHECK((payload != NULL) == (slot->payload_bytes > 0));
-    CHECK((uintptr_t)payload % FORMAT_BLOCK_BYTES == 0);
-
+    slot_take_pieces(slot, pieces, count);
     slot->header_bytes = journal_header_bytes(slot->entry_count);
     slot->total_bytes = slot->header_bytes + round_up(slot->payload_bytes, FORMAT_BLOCK_BYTES);
     if (slot->total_bytes > journal->config.file_bytes - JOURNAL_FIRST_POSITION)
@@ -239,7 +292,6 @@ journal_submit(struct journal *journal, const uint8_t *payload, uint64_t now_ns)
         return JOURNAL_NO_FILE;
 
     slot->number = journal_open_group(journal);
-    slot->payload = payload;
     slot->file_idx = place.file_idx;
     slot->position = place.position;
     slot->done_bytes = 0;

@@ -31,6 +31,7 @@
 #define JOURNAL_IN_FLIGHT_MAX 2u
 #define JOURNAL_TABLE_COUNT (JOURNAL_IN_FLIGHT_MAX + 1)
 #define JOURNAL_TAG_COUNT JOURNAL_TABLE_COUNT
+#define JOURNAL_PIECES_MAX 31u /* of a group's payload: one write takes them and the table */
 /* Smallest file that can hold its header and the greatest group. */
 #define JOURNAL_FILE_BYTES_MIN                                                              \
     round_up(JOURNAL_FIRST_POSITION + JOURNAL_HEADER_BYTES_MAX + JOURNAL_PAYLOAD_BYTES_MAX, \
@@ -87,11 +88,16 @@ enum rc journal_open_files(struct journal *journal,
 /* Room for another entry in the open group; false also when the journal has failed or no table is
  * free. */
 bool journal_can_add(const struct journal *journal);
-/* Adds a copy. False: full (submit first). DATA entries: payload_position must be the sum of the
- * lengths before. */
+/* Room for count more of them. */
+bool journal_can_add_many(const struct journal *journal, uint32_t count);
+/* Adds a copy. False: full (submit first). DATA entries: payload_position must be
+ * journal_open_payload_bytes(), or that rounded up to a block where a new piece of the payload
+ * begins. */
 bool journal_entry_add(struct journal *journal, const struct journal_entry *entry) MUST_USE;
 uint32_t journal_open_entry_count(const struct journal *journal);
-uint32_t journal_open_payload_bytes(const struct journal *journal); /* sum of the DATA lengths */
+/* End of the last DATA entry in the payload: sum of their lengths and of the zeros between pieces.
+ */
+uint32_t journal_open_payload_bytes(const struct journal *journal);
 /* Number that the open group will carry. */
 uint64_t journal_open_group(const struct journal *journal);
 
@@ -107,6 +113,13 @@ enum journal_submit {
  * a multiple of 4096; NULL when there are none. */
 enum journal_submit
 journal_submit(struct journal *journal, const uint8_t *payload, uint64_t now_ns) MUST_USE;
+/* The same for a payload in pieces: each 4 KiB aligned and a multiple of 4096 bytes long, with
+ * zeros behind its last batch; together the padded payload. pieces: [count], copied; what they
+ * point to is borrowed. count: [0, JOURNAL_PIECES_MAX]. */
+enum journal_submit journal_submit_pieces(struct journal *journal,
+                                          const struct iovec *pieces,
+                                          uint32_t count,
+                                          uint64_t now_ns) MUST_USE;
 
 /* ---- completion ---- */
 

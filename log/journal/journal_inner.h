@@ -5,6 +5,7 @@
 #include "log/journal/journal.h"
 
 _Static_assert(FORMAT_BLOCK_BYTES == DISK_ALIGN_BYTES, "format blocks are the unit of direct I/O");
+_Static_assert(JOURNAL_PIECES_MAX + 1 <= IO_IOVEC_MAX, "one request writes a group");
 
 /* A slot is a header table and the group it belongs to:
  *
@@ -24,7 +25,9 @@ struct journal_slot {
     uint8_t *table;    /* [table_bytes], 4 KiB aligned */
     uint32_t entry_count;
     uint32_t payload_bytes;
-    const uint8_t *payload; /* borrowed while WRITING */
+    bool is_bulk; /* needs version 2 */
+    uint32_t piece_count;
+    struct iovec pieces[JOURNAL_PIECES_MAX]; /* of the payload; borrowed while WRITING */
     uint64_t number;
     uint32_t header_bytes;
     uint32_t file_idx;
@@ -34,7 +37,7 @@ struct journal_slot {
     uint32_t continued;
     uint32_t stalled; /* continuations in a row that brought nothing */
     uint64_t submitted_ns;
-    struct iovec iovecs[2];
+    struct iovec iovecs[JOURNAL_PIECES_MAX + 1]; /* what is left to be written */
 };
 
 struct journal {

@@ -95,6 +95,7 @@ recover_take_memory(struct recover *recover)
 {
     uint64_t checkpoint_max = FORMAT_BLOCK_BYTES;
     uint64_t entries_bytes = (uint64_t)RECOVER_ENTRIES_MAX * sizeof(struct disk_entry);
+    uint64_t partitions = 1;
     enum rc rc = RC_OK;
 
     recover->manifest_bytes = round_up(manifest_bytes(LOG_PARTITION_SEGMENTS_MAX), 4096);
@@ -104,22 +105,28 @@ recover_take_memory(struct recover *recover)
         checkpoint_max = max_u64(checkpoint_max, bytes);
     }
     uint64_t all = 0; /* a checkpoint that names the partitions of every tile */
-    for (uint32_t i = 0; i < recover->plan->log_count; i++)
+    for (uint32_t i = 0; i < recover->plan->log_count; i++) {
         all += recover->plan->logs[i]->checkpoint_bytes;
+        partitions += recover->plan->logs[i]->config.partitions_max;
+    }
+    while (recover->mark_mask + 1 < 2 * partitions)
+        recover->mark_mask = recover->mark_mask * 2 + 1;
+    uint64_t marks_bytes = ((uint64_t)recover->mark_mask + 1) * sizeof(struct journal_mark);
     checkpoint_max = max_u64(checkpoint_max, all);
     if (rc != RC_OK)
         return rc;
     recover->checkpoint_bytes = checkpoint_max;
     struct mem_arena_config config = {
         .limit_bytes = checkpoint_max + JOURNAL_SCAN_BYTES + recover->manifest_bytes +
-                       entries_bytes + 4 * MEM_HUGE_PAGE_BYTES,
+                       entries_bytes + marks_bytes + 5 * MEM_HUGE_PAGE_BYTES,
     };
     rc = mem_arena_init(&recover->arena, &config, recover->trail);
-    void *memory[4];
-    const uint64_t sizes[4] = {
-        checkpoint_max, JOURNAL_SCAN_BYTES, recover->manifest_bytes, entries_bytes};
-    static const char *const names[4] = {"checkpoint", "journal scan", "manifest", "names"};
-    for (uint32_t i = 0; rc == RC_OK && i < 4; i++)
+    void *memory[5];
+    const uint64_t sizes[5] = {
+        checkpoint_max, JOURNAL_SCAN_BYTES, recover->manifest_bytes, entries_bytes, marks_bytes};
+    static const char *const names[5] = {
+        "checkpoint", "journal scan", "manifest", "names", "marks"};
+    for (uint32_t i = 0; rc == RC_OK && i < 5; i++)
         rc = mem_arena_take(
             &recover->arena, names[i], round_up(sizes[i], 4096), &memory[i], recover->trail);
     if (rc != RC_OK)
@@ -128,6 +135,7 @@ recover_take_memory(struct recover *recover)
     recover->scan = memory[1];
     recover->manifest = memory[2];
     recover->entries = memory[3];
+    recover->marks = memory[4]; /* fresh memory is zero */
     recover->entry_capacity = RECOVER_ENTRIES_MAX;
     return RC_OK;
 }
@@ -428,6 +436,9 @@ recover_all(struct recover *recover)
         if (recover->tiles[i].has_checkpoint || recover->tiles[i].has_journal ||
             i < plan->log_count)
             rc = recover_load(recover, i);
+    for (uint32_t i = 0; rc == RC_OK && i < RECOVER_TILES_MAX; i++)
+        if (recover->tiles[i].has_checkpoint)
+            rc = recover__read_marks(recover, i); /* R19 */
     if (rc == RC_OK)
         rc = recover_attach_all(recover);
     for (uint32_t i = 0; rc == RC_OK && i < RECOVER_TILES_MAX; i++)

@@ -33,6 +33,11 @@
  *       start: only the journal may have named it
  *   R18 the last process fenced a partition (directory "fenced") -> cut every active segment at its
  *       durable position: what the kernel says of its size is not trusted
+ *   R19 a MARK in the journal -> it counts as the checkpoint of its partition when that is older;
+ *       all marks are read before anything is written, since replay must not write where they say
+ *       that data stands
+ *   R20 the run that ends at the mark which counts is not whole -> halt the partition (its sync was
+ *       acknowledged before the mark was written, so this is damage, no torn end)
  *
  * Runs on: start. Allocates: its own memory, given back. Blocks: yes. */
 #ifndef EAGRE_LOG_RECOVER_RECOVER_H
@@ -57,6 +62,7 @@ struct recover_report {
     uint32_t partitions_halted;
     uint64_t groups_replayed;
     uint64_t batches_replayed;
+    uint64_t batches_referred; /* named by the journal, their bytes in segments */
     uint64_t bytes_replayed;
     uint64_t producers;
     uint32_t directories_removed;

@@ -290,6 +290,7 @@ recover__attach(struct recover *recover, struct log *log, struct partition *part
     struct manifest_header header = {0};
 
     recover->active_is_new = false;
+    recover__apply_mark(recover, partition);
     enum rc rc = recover_read_manifest(recover, partition, &header, &listed);
 
     if (rc == RC_CORRUPT || rc == RC_NEWER_FORMAT) {
@@ -317,6 +318,8 @@ recover__attach(struct recover *recover, struct log *log, struct partition *part
         rc = recover_begin_active(log, partition);
     if (rc == RC_OK)
         rc = recover_check_files(recover, log, partition, is_newer);
+    if (rc == RC_OK)
+        rc = recover__check_marked(recover, log, partition);
     return rc;
 }
 

@@ -31,6 +31,8 @@ struct recover {
     uint8_t *scan;     /* [JOURNAL_SCAN_BYTES] */
     uint8_t *manifest; /* [manifest_bytes] */
     uint64_t manifest_bytes;
+    struct journal_mark *marks; /* [mark_mask + 1]: the last of each partition, open addressing */
+    uint32_t mark_mask;
     struct disk_entry *entries; /* [entry_capacity] */
     uint32_t entry_capacity;
     bool has_moved; /* a partition has another owner than before */
@@ -38,6 +40,8 @@ struct recover {
     bool was_fenced;  /* R18 */
     bool has_corrupt; /* a journal ended in corruption (R13): partitions may exist that no one names
                        */
+    const struct journal_mark
+        *marked;        /* of the partition being attached: where its segment ends, or NULL */
     bool active_is_new; /* of the partition being attached: not the one that its checkpoint names */
 };
 
@@ -54,6 +58,13 @@ enum rc recover__attach(struct recover *recover, struct log *log, struct partiti
 /* Removes directories of no partition (R15). */
 enum rc recover__refuse_unknown(struct recover *recover);
 enum rc recover__remove_unknown(struct recover *recover);
+/* recover_marks.c: reads all MARK entries of a tile's journal (R19). */
+enum rc recover__read_marks(struct recover *recover, uint32_t tile_idx);
+/* A partition's last mark counts as its checkpoint when that is older. */
+void recover__apply_mark(struct recover *recover, struct partition *partition);
+/* The run that ends at the mark is whole, or the partition halts (R20). */
+enum rc
+recover__check_marked(struct recover *recover, struct log *log, struct partition *partition);
 /* recover_replay.c */
 enum rc recover__replay(struct recover *recover, uint32_t tile_idx);
 /* Writes everything that stands in the rings into segments. */

@@ -190,6 +190,26 @@ recover_data(struct recover *recover,
     return RC_OK;
 }
 
+/* A reference: its batch stands in the segment, because a mark behind it in the same group said so.
+ */
+static enum rc
+recover_reference(struct recover *recover,
+                  const struct journal_scan_group *group,
+                  const struct journal_entry *entry)
+{
+    struct log *log;
+    struct partition *partition = recover__find(recover, entry->incarnation, &log);
+
+    if (partition == NULL || partition->state == PARTITION_HALTED)
+        return RC_OK;                                 /* R9 */
+    if (entry->base_offset >= partition->next_offset) /* R12 */
+        return recover_halt_flushed(
+            recover, log, partition, "journal: a reference without its mark", group->position);
+    recover_replay_producer(log, entry);
+    recover->report.batches_referred++;
+    return RC_OK; /* R11 */
+}
+
 static enum rc
 recover_open_entry(struct recover *recover, const struct journal_entry *entry, uint32_t tile_idx)
 {
@@ -271,6 +291,9 @@ recover_entry(struct recover *recover,
             return recover_halt_flushed(
                 recover, log, partition, "journal: truncation", entry->base_offset);
         return RC_OK;
+    case JOURNAL_REFERENCE:
+        return recover_reference(recover, group, entry);
+    case JOURNAL_MARK: /* R19: read before */
     case JOURNAL_HIGH_WATERMARK:
     case JOURNAL_KIND_COUNT:
         break;

@@ -33,6 +33,7 @@ run_builder_close(struct run_builder *builder)
     run_header_encode(&builder->header, run);
     memset(run + end, 0, padded - end);
     builder->used += padded;
+    builder->last_run_bytes = (uint32_t)padded;
     builder->run_used = 0;
     builder->stats->data_bytes += padded;
 }

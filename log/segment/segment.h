@@ -92,6 +92,7 @@ struct run_builder {
     uint64_t run_used; /* bytes of the open run's batches; 0: none is open */
     uint64_t incarnation;
     uint32_t run_count;       /* opened so far */
+    uint32_t last_run_bytes;  /* of the last one closed, with padding */
     struct run_header header; /* of the open run */
     struct segment *stats;    /* a copy that grows with every batch */
     struct index *index;

@@ -18,6 +18,7 @@ rig_init(struct log_rig *rig,
          const struct rig_options *options)
 {
     *rig = (struct log_rig){.world = world, .model = model, .options = *options};
+    metrics_init(&rig->metrics, METRICS_LOG, "log0");
     sim_rng_seed(&rig->rng, world->options.seed, 0x6a6f62);
     rig->read_buffer = aligned_alloc(DISK_ALIGN_BYTES, RIG_READ_BYTES);
     CHECK(rig->read_buffer != NULL);
@@ -28,6 +29,12 @@ rig_fini(struct log_rig *rig)
 {
     CHECK(!rig->running);
     free(rig->read_buffer);
+}
+
+uint64_t
+rig_bulk_batches(const struct log_rig *rig)
+{
+    return metrics_get(&rig->metrics, METRIC_BULK_BATCHES);
 }
 
 uint64_t
@@ -332,6 +339,8 @@ rig_start(struct log_rig *rig, struct diag_trail *trail)
         .slab_ring_bytes = rig->options.slab_ring_bytes,
         .cold_bytes = MIB,
         .journal_file_bytes = rig->options.journal_file_bytes,
+        .bulk_bytes = rig->options.bulk_bytes,
+        .metrics = &rig->metrics,
         .partitions_max = rig->options.partitions_max,
         .producers_max = rig->options.producers_max,
         .open_files_max = rig->options.open_files_max,
@@ -348,6 +357,7 @@ rig_start(struct log_rig *rig, struct diag_trail *trail)
     rig->counts.recoveries++;
     rig->counts.groups_replayed += rig->report.groups_replayed;
     rig->counts.batches_replayed += rig->report.batches_replayed;
+    rig->counts.batches_referred += rig->report.batches_referred;
     rig->counts.halted += rig->report.partitions_halted;
     sim_world_add(rig->world,
                   &(struct sim_actor){

@@ -22,6 +22,7 @@
 struct rig_options {
     uint64_t journal_file_bytes;
     uint64_t slab_ring_bytes;
+    uint64_t bulk_bytes; /* 0: no bulk bypass */
     uint32_t partitions_max;
     uint32_t producers_max;
     uint32_t open_files_max;
@@ -55,6 +56,7 @@ struct rig_counts {
     uint64_t recoveries;
     uint64_t groups_replayed;
     uint64_t batches_replayed;
+    uint64_t batches_referred; /* of the bulk bypass, met again by recoveries */
     uint64_t halted;
 };
 
@@ -64,6 +66,7 @@ struct log_rig {
     struct rig_options options;
     struct sim_rng rng; /* job times */
     struct rig_counts counts;
+    struct metrics_tile metrics; /* of all lives together */
     /* of the running process */
     bool running;
     bool stopped; /* LOG_EVENT_STOPPED has come */
@@ -133,6 +136,8 @@ bool rig_look(struct log_rig *rig, uint32_t partition, struct seen_partition *re
 /* Looks at every partition of the model and judges it at that mark; adopts what was seen when adopt
  * is true. */
 bool rig_judge(struct log_rig *rig, uint64_t mark, bool adopt);
+/* Batches that went straight to their segment so far. */
+uint64_t rig_bulk_batches(const struct log_rig *rig);
 /* Events of the disk's trace so far: the time in which the model thinks. */
 uint64_t rig_mark(const struct log_rig *rig);
 

@@ -16,6 +16,7 @@ log_script_options(void)
     return (struct rig_options){
         .journal_file_bytes = 128 * KIB,
         .slab_ring_bytes = 2 * MIB,
+        .bulk_bytes = 64 * KIB,
         .partitions_max = 16,
         .producers_max = 16,
         .open_files_max = 32,

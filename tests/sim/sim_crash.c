@@ -30,6 +30,8 @@ struct totals {
     uint64_t judged;     /* recovered: the others were known */
     uint64_t seconds;    /* second crashes */
     uint64_t exhaustive; /* points at which every combination was offered */
+    uint64_t bulk;       /* batches of the workload that bypassed the journal */
+    uint64_t referred;   /* met again by the recoveries */
 };
 
 struct judge {
@@ -187,6 +189,14 @@ run_workload(struct log_script *script, uint32_t number)
     return log_script_run(script);
 }
 
+/* Off, for batches of 64 KiB and more, and for nearly all. */
+static uint64_t
+choose_bulk_bytes(uint32_t number)
+{
+    static const uint64_t bulk_bytes[] = {64 * KIB, 4 * KIB, 0};
+    return bulk_bytes[number % ARRAY_COUNT(bulk_bytes)];
+}
+
 static bool
 try_workload(uint32_t number, const struct sim_options *options, struct totals *totals)
 {
@@ -202,6 +212,7 @@ try_workload(uint32_t number, const struct sim_options *options, struct totals *
 
     if (!log_script_choose(&script, number))
         return false;
+    rig_options.bulk_bytes = choose_bulk_bytes(number);
     sim_world_init(&world, &world_options);
     disk_sim_set_faults(world.disk,
                         &(struct disk_sim_faults){.latency_ns = 20000, .spread_ns = 100000});
@@ -226,17 +237,20 @@ try_workload(uint32_t number, const struct sim_options *options, struct totals *
         rig_kill(&rig);
     good = good && judge_trace(&judge, traced, number);
 
-    const struct totals *sums = &judge.totals;
+    struct totals *sums = &judge.totals;
+    sums->bulk = rig_bulk_batches(&rig);
+    sums->referred = judge.rig.counts.batches_referred;
     if (!good || options->single)
         printf("workload %" PRIu32 " (%s): %s; %" PRIu64 " points, %" PRIu64 " states, %" PRIu64
-               " judged, %" PRIu64 " second crashes\n",
+               " judged, %" PRIu64 " second crashes; %" PRIu64 " batches in bulk\n",
                number,
                name,
                good ? "good" : model.why,
                sums->points,
                sums->states,
                sums->judged,
-               sums->seconds);
+               sums->seconds,
+               sums->bulk);
     if (!good)
         printf("  to repeat: tests/sim/run --workload %" PRIu32 "\n", number);
     totals->points += sums->points;
@@ -244,6 +258,8 @@ try_workload(uint32_t number, const struct sim_options *options, struct totals *
     totals->judged += sums->judged;
     totals->seconds += sums->seconds;
     totals->exhaustive += sums->exhaustive;
+    totals->bulk += sums->bulk;
+    totals->referred += sums->referred;
     rig_fini(&judge.rig);
     rig_fini(&rig);
     log_model_fini(&model);
@@ -288,11 +304,14 @@ main(int count, char **arguments)
         (void)fflush(stdout);
     }
     printf("%" PRIu64 " crash points (%" PRIu64 " exhaustive), %" PRIu64 " states, %" PRIu64
-           " recovered and judged, %" PRIu64 " second crashes\n",
+           " recovered and judged, %" PRIu64 " second crashes; %" PRIu64
+           " batches bypassed the journal, %" PRIu64 " were met again\n",
            totals.points,
            totals.exhaustive,
            totals.states,
            totals.judged,
-           totals.seconds);
+           totals.seconds,
+           totals.bulk,
+           totals.referred);
     return sim_options_end(passed, failed);
 }
