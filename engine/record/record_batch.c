@@ -25,8 +25,9 @@ record_batch_fields(const uint8_t *at, struct record_batch_info *ret)
     ret->attributes = get_u16_be(at + RECORD_BATCH_ATTRIBUTES);
 }
 
-enum rc
-record_batch_read(const uint8_t *at, size_t available, struct record_batch_info *ret)
+/* Magic, header and length: whether there is a batch at all. */
+static enum rc
+record_batch_outline(const uint8_t *at, size_t available)
 {
     /* The magic stands at the same place in every version, so old formats are told by name. */
     if (available > RECORD_BATCH_MAGIC && at[RECORD_BATCH_MAGIC] != RECORD_BATCH_MAGIC_V2)
@@ -39,11 +40,25 @@ record_batch_read(const uint8_t *at, size_t available, struct record_batch_info 
         return RC_BATCH_CORRUPT;
     if (record_batch_bytes(at) > RECORD_BATCH_BYTES_MAX)
         return RC_BATCH_TOO_LARGE;
-    if (record_batch_bytes(at) > available)
-        return RC_BATCH_CORRUPT;
-    if (get_u32_be(at + RECORD_BATCH_LAST_OFFSET_DELTA) > INT32_MAX)
-        return RC_BATCH_CORRUPT;
-    if (get_u32_be(at + RECORD_BATCH_RECORD_COUNT) > INT32_MAX)
+    return record_batch_bytes(at) > available ? RC_BATCH_CORRUPT : RC_OK;
+}
+
+/* Neither delta nor count is negative. */
+static bool
+record_batch_counts_ok(const uint8_t *at)
+{
+    return get_u32_be(at + RECORD_BATCH_LAST_OFFSET_DELTA) <= INT32_MAX &&
+           get_u32_be(at + RECORD_BATCH_RECORD_COUNT) <= INT32_MAX;
+}
+
+enum rc
+record_batch_read(const uint8_t *at, size_t available, struct record_batch_info *ret)
+{
+    enum rc rc = record_batch_outline(at, available);
+
+    if (rc != RC_OK)
+        return rc;
+    if (!record_batch_counts_ok(at))
         return RC_BATCH_CORRUPT;
     record_batch_fields(at, ret);
     return RC_OK;
@@ -66,9 +81,13 @@ record_batch_check(const uint8_t *at, size_t available, struct record_batch_info
 
     if (available == 0)
         return RC_BATCH_INVALID; /* Kafka: exactly one batch */
-    enum rc rc = record_batch_read(at, available, &info);
+    enum rc rc = record_batch_outline(at, available);
     if (rc != RC_OK)
         return rc;
+    /* What is damage in a stored batch is a producer's mistake here: its CRC may well be right. */
+    if (!record_batch_counts_ok(at))
+        return RC_BATCH_INVALID;
+    record_batch_fields(at, &info);
     if (info.batch_bytes != available)
         return RC_BATCH_INVALID;
     if (info.base_offset != 0)

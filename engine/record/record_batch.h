@@ -139,12 +139,13 @@ record_batch_max_timestamp(const uint8_t *batch)
  * available  Bytes from `at` to the end of what holds batches; more may follow the batch.
  * ret        Written only with RC_OK.
  *
- * RC_OK, RC_BATCH_CORRUPT (too short, or a length that cannot be), RC_BATCH_INVALID (magic),
- * RC_BATCH_TOO_LARGE. */
+ * RC_OK, RC_BATCH_CORRUPT (too short, a length that cannot be, negative numbers), RC_BATCH_INVALID
+ * (magic), RC_BATCH_TOO_LARGE. */
 MUST_USE enum rc
 record_batch_read(const uint8_t *at, size_t available, struct record_batch_info *ret);
 
-/* As record_batch_read(), and what a producer may send: exactly one batch in `available` bytes,
+/* As record_batch_read(), and what a producer may send (what it must not is RC_BATCH_INVALID,
+ * negative deltas and counts too): exactly one batch in `available` bytes,
  * base offset 0, record count >= 1 and == last offset delta + 1, a known codec, no control,
  * delete-horizon or unknown attribute bits, not LogAppendTime, a producer id with epoch and
  * sequence >= 0 or none at all, and no more uncompressed records than their bytes can hold. Touches

@@ -60,10 +60,10 @@ Test(record_batch_check, refuses_every_header_a_producer_may_not_send, .timeout 
         {"magic 1", RECORD_BATCH_MAGIC, 1, 1, RC_BATCH_INVALID},
         {"magic 3", RECORD_BATCH_MAGIC, 1, 3, RC_BATCH_INVALID},
         {"no records", RECORD_BATCH_RECORD_COUNT, 4, 0, RC_BATCH_INVALID},
-        {"negative count", RECORD_BATCH_RECORD_COUNT, 4, UINT32_MAX, RC_BATCH_CORRUPT},
+        {"negative count", RECORD_BATCH_RECORD_COUNT, 4, UINT32_MAX, RC_BATCH_INVALID},
         {"count beside delta", RECORD_BATCH_RECORD_COUNT, 4, 2, RC_BATCH_INVALID},
         {"delta beside count", RECORD_BATCH_LAST_OFFSET_DELTA, 4, 1, RC_BATCH_INVALID},
-        {"negative delta", RECORD_BATCH_LAST_OFFSET_DELTA, 4, UINT32_MAX, RC_BATCH_CORRUPT},
+        {"negative delta", RECORD_BATCH_LAST_OFFSET_DELTA, 4, UINT32_MAX, RC_BATCH_INVALID},
         {"codec 5", RECORD_BATCH_ATTRIBUTES, 2, 5, RC_BATCH_INVALID},
         {"codec 7", RECORD_BATCH_ATTRIBUTES, 2, 7, RC_BATCH_INVALID},
         {"log append time", RECORD_BATCH_ATTRIBUTES, 2, 8, RC_BATCH_TIMESTAMP},
@@ -82,6 +82,19 @@ Test(record_batch_check, refuses_every_header_a_producer_may_not_send, .timeout 
         put_be(batch + rows[i].offset, rows[i].bytes, rows[i].value);
         cr_expect_eq(
             record_batch_check(batch, sizeof(batch), &info), rows[i].rc, "%s", rows[i].what);
+    }
+}
+
+Test(record_batch_read, calls_negative_numbers_of_a_stored_batch_damage, .timeout = 10)
+{
+    static const uint32_t places[] = {RECORD_BATCH_RECORD_COUNT, RECORD_BATCH_LAST_OFFSET_DELTA};
+
+    for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
+        uint8_t batch[sizeof(plain_batch)];
+        struct record_batch_info info;
+        memcpy(batch, plain_batch, sizeof(batch));
+        put_be(batch + places[i], 4, UINT32_MAX);
+        cr_assert_eq(record_batch_read(batch, sizeof(batch), &info), RC_BATCH_CORRUPT);
     }
 }
 
