@@ -52,7 +52,8 @@ def attempt(*flags, prefix=()):
 
 def refused(server, *flags, says, status=1, prefix=()):
     """The start ends with the status and one line on stderr that holds each text of says."""
-    got, text, _ = attempt("--data", server.data, "--kafka", server.address, "--admin", f"127.0.0.1:{server.admin_port}", *flags, prefix=prefix)
+    got, text, _ = attempt("--data", server.data, "--kafka", server.address, "--admin", f"127.0.0.1:{server.admin_port}",
+                           "--native", "127.0.0.1:0", *flags, prefix=prefix)
     check(got == status, f"exit {got} where {status} was due: {text}")
     check(len(text.strip().splitlines()) == 1 and text.startswith("eagre serve: "), f"not one clear line: {text!r}")
     for part in says:
@@ -234,7 +235,8 @@ def not_writable():
             return "skip: no setpriv to become another user"
         prefix, program = as_nobody(server)
         os.mkdir(server.data, 0o755)
-        done = subprocess.run([*prefix, program, "serve", "--data", server.data, "--kafka", server.address, "--admin", "127.0.0.1:0"],
+        done = subprocess.run([*prefix, program, "serve", "--data", server.data, "--kafka", server.address, "--admin", "127.0.0.1:0",
+                               "--native", "127.0.0.1:0"],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
         text = done.stderr.decode()
         check(done.returncode == 1 and len(text.splitlines()) == 1, f"exit {done.returncode}: {text!r}")
@@ -256,6 +258,7 @@ def port_in_use():
         port = taken.getsockname()[1]
         refused(server, "--kafka", f"127.0.0.1:{port}", says=[str(port), "in use"])
         refused(server, "--admin", f"127.0.0.1:{port}", says=[str(port), "in use"])
+        refused(server, "--native", f"127.0.0.1:{port}", says=[str(port), "in use"])
         server.start()
 
 
@@ -357,7 +360,8 @@ def stop_right_after_start():
     with Running() as server:
         check(server.stop() == 0, "right after readiness")
         for milliseconds in (0, 1, 5, 10, 20, 40, 80, 160, 320):
-            process = subprocess.Popen([binary(), "serve", "--data", server.data, "--kafka", server.address, "--admin", "127.0.0.1:0"],
+            process = subprocess.Popen([binary(), "serve", "--data", server.data, "--kafka", server.address, "--admin", "127.0.0.1:0",
+                                        "--native", "127.0.0.1:0"],
                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             time.sleep(milliseconds / 1000)
             process.send_signal(signal.SIGTERM)

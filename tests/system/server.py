@@ -61,7 +61,7 @@ class Server:
     def start(self, *flags):
         """Starts the process and waits until it says that it is ready."""
         command = [*self.prefix, self.program, "serve", "--data", self.data, "--kafka", self.address,
-                   "--admin", f"127.0.0.1:{self.admin_port}", *self.flags, *flags]
+                   "--admin", f"127.0.0.1:{self.admin_port}", "--native", "127.0.0.1:0", *self.flags, *flags]
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                         env=self.environment)
