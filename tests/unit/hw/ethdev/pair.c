@@ -1,3 +1,5 @@
+/* Goal: two ports of one process that tests can open, poll and close in a line each.
+ * Method: vhost-user and virtio_user over a socket in a directory of the test. */
 #include "tests/unit/hw/ethdev/pair.h"
 
 #include "engine/base/bytes.h"
