@@ -7,10 +7,13 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -356,6 +359,54 @@ Test(nic_socket, keeps_the_bounds_of_datagrams_of_mixed_sizes, .timeout = 30)
     nic_close(near);
     nic_close(fars[0]);
     nic_close(fars[1]);
+}
+
+/* A network of this process alone, whose loopback carries packets of mtu bytes; false: not allowed
+ * here. */
+static bool
+own_network(int mtu)
+{
+    struct ifreq request = {.ifr_name = "lo"};
+
+    if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+        return false;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    request.ifr_mtu = mtu;
+    bool good = ioctl(fd, SIOCSIFMTU, &request) == 0;
+    request.ifr_flags = IFF_UP;
+    good = good && ioctl(fd, SIOCSIFFLAGS, &request) == 0;
+    close(fd);
+    return good;
+}
+
+Test(nic_socket, finds_the_overlong_ones_of_a_refused_run_and_sends_the_rest, .timeout = 10)
+{
+    if (!own_network(1300))
+        cr_skip_test("wanted: a network namespace, to make the loopback's MTU smaller");
+    for (int plain = 0; plain < 2; plain++) {
+        struct nic *near = open_with(
+            (struct nic_socket_config){.local = address_of("127.0.0.1", 0), .plain = plain == 1});
+        struct nic *far = open_at("127.0.0.1");
+
+        queue_some(near, &far->local, 5, 1272, 0); /* with headers 1,300: just fits */
+        queue_some(near, &far->local, 5, 1400, 90);
+        queue_some(near, &far->local, 1, 1273, 95);
+        queue_some(near, &far->local, 3, 1200, 5);
+        queue_some(near, &far->local, 70, 1273, 0);
+        queue_some(near, &far->local, 1, 1000, 8);
+        cr_assert_not(nic_flush(near));
+        cr_assert_eq(take_some(far, 9, 0), 9u);
+        cr_assert_eq(counter(&near->counters.sent_packets), 9u);
+        cr_assert_eq(counter(&near->counters.send_errors), 76u);
+        /* Trains go on afterwards. */
+        uint64_t syscalls = counter(&near->counters.syscalls);
+        queue_some(near, &far->local, 64, 1000, 0);
+        cr_assert_not(nic_flush(near));
+        cr_assert_eq(take_some(far, 64, 0), 64u);
+        cr_assert_eq(counter(&near->counters.syscalls) - syscalls, plain == 1 ? 4u : 1u);
+        nic_close(near);
+        nic_close(far);
+    }
 }
 
 Test(nic_socket, that_is_open_to_any_address_answers_both_families, .timeout = 10)
