@@ -46,6 +46,14 @@ edit_header(struct session_rig *rig, uint8_t *bytes)
     bytes[place] = (uint8_t)(bytes[place] + 1 + below(rig, 255));
 }
 
+/* Any number, small ones as likely as large ones. */
+static uint64_t
+some_number(struct session_rig *rig)
+{
+    uint64_t number = clock_random(&rig->dice);
+    return number >> below(rig, 64);
+}
+
 static void
 invent(struct session_rig *rig, uint8_t *bytes, uint32_t *byte_count)
 {
@@ -54,11 +62,11 @@ invent(struct session_rig *rig, uint8_t *bytes, uint32_t *byte_count)
         .flags = WIRE_FLAG_SEQUENCED,
         .length = (uint16_t)*byte_count,
         .session = rig->client.session->config.session_id,
-        .packet_number = clock_random(&rig->dice) >> below(rig, 64),
-        .ack = clock_random(&rig->dice) >> below(rig, 64),
-        .sequence = clock_random(&rig->dice) >> below(rig, 64),
     };
 
+    header.packet_number = some_number(rig);
+    header.ack = some_number(rig);
+    header.sequence = some_number(rig);
     if (*byte_count >= 64)
         wire_header_encode(&header, bytes);
 }

@@ -328,16 +328,16 @@ rig_open_wire(struct session_rig *rig)
     struct nic *ends[2];
     struct nic_memory_config config = {
         .clock = &rig->clock,
-        .seed = clock_random(&rig->dice),
         .slots = 4096,
-        .faults = {.loss_ppm = 300000,
-                   .duplicate_ppm = 500000,
-                   .reorder_ppm = 200000 + below(rig, 400000),
-                   .corrupt_ppm = 10000 + below(rig, 60000),
-                   .delay_ns = 20000 + below(rig, 500000),
-                   .reorder_ns = 50000 + below(rig, 4000000)},
+        .faults = {.loss_ppm = 300000, .duplicate_ppm = 500000},
     };
 
+    /* One statement each: the order of draws must not be the compiler's. */
+    config.seed = clock_random(&rig->dice);
+    config.faults.reorder_ppm = 200000 + below(rig, 400000);
+    config.faults.corrupt_ppm = 10000 + below(rig, 60000);
+    config.faults.delay_ns = 20000 + below(rig, 500000);
+    config.faults.reorder_ns = 50000 + below(rig, 4000000);
     CHECK(nic_memory_open(&config, ends, &rig->net) == RC_OK);
     rig->server = (struct station){.name = "server", .nic = ends[0], .peer = ends[1]->local};
     rig->client = (struct station){.name = "client", .nic = ends[1], .peer = ends[0]->local};
@@ -365,15 +365,12 @@ rig_open(struct session_rig *rig, const struct session_rig_options *options)
         secret[i] = (uint8_t)clock_random(&rig->dice);
     CHECK(cookie_jar_create(secret, &rig->jar) == RC_OK);
     rig_open_wire(rig);
-    struct session_config shared = {
-        .session_id = SESSION_ID,
-        .datagram_bytes_max = SESSION_RIG_DATAGRAM - below(rig, 2) * 200,
-        .window = windows[below(rig, ARRAY_COUNT(windows))],
-        .delay_target_ns = below(rig, 2) == 0 ? UINT64_MAX : NS_PER_MS,
-        .idle_ns = 120 * NS_PER_S,
-        .rekey_packets = 1000 + below(rig, 4000),
-        .rekey_ns = NS_PER_S * (1 + below(rig, 100)),
-    };
+    struct session_config shared = {.session_id = SESSION_ID, .idle_ns = 120 * NS_PER_S};
+    shared.datagram_bytes_max = SESSION_RIG_DATAGRAM - below(rig, 2) * 200;
+    shared.window = windows[below(rig, ARRAY_COUNT(windows))];
+    shared.delay_target_ns = below(rig, 2) == 0 ? UINT64_MAX : NS_PER_MS;
+    shared.rekey_packets = 1000 + below(rig, 4000);
+    shared.rekey_ns = NS_PER_S * (1 + below(rig, 100));
     station_open(rig, &rig->client, &grant, &shared);
     station_open(rig, &rig->server, &grant, &shared);
     rig->client.write_goal = rig->server.take_goal = options->records / 10 * (1 + below(rig, 9));
