@@ -1,4 +1,4 @@
-/* eagre-micro [ring|hash|batch|commit] [--dir DIR] */
+/* eagre-micro [ring|hash|batch|nic|commit] [--dir DIR] */
 #include "perf/micro/micro.h"
 
 #include <stdio.h>
@@ -75,6 +75,8 @@ main(int argc, char **argv)
         micro_hash();
     if (only == NULL || strcmp(only, "batch") == 0)
         micro_batch();
+    if (only == NULL || strcmp(only, "nic") == 0)
+        micro_nic();
     if (only == NULL || strcmp(only, "commit") == 0)
         return micro_commit(directory);
     return 0;
