@@ -125,9 +125,8 @@ state_text(enum control_state state)
 }
 
 static void
-answer_state(struct admin *admin, bool good, struct http_answer *ret)
+answer_state(struct admin *admin, enum control_state state, bool good, struct http_answer *ret)
 {
-    enum control_state state = control_state(admin->config.control);
     const char *failure = control_failure(admin->config.control);
     json_t *document = json_pack("{s:s}", "status", state_text(state));
 
@@ -143,7 +142,8 @@ handle_health(void *ctx, const struct http_request *request, struct http_answer 
     struct admin *admin = ctx;
 
     (void)request;
-    answer_state(admin, control_state(admin->config.control) != CONTROL_FAILED, ret);
+    enum control_state state = control_state(admin->config.control);
+    answer_state(admin, state, state != CONTROL_FAILED, ret);
 }
 
 static void
@@ -152,7 +152,11 @@ handle_ready(void *ctx, const struct http_request *request, struct http_answer *
     struct admin *admin = ctx;
 
     (void)request;
-    answer_state(admin, control_is_ready(admin->config.control), ret);
+    enum control_state state = control_state(admin->config.control);
+    /* Pairs with the release in admin_announce(): the line is out. */
+    if (state == CONTROL_READY && !atomic_load_explicit(&admin->is_announced, memory_order_acquire))
+        state = CONTROL_BOOTING;
+    answer_state(admin, state, state == CONTROL_READY, ret);
 }
 
 static void
@@ -276,6 +280,13 @@ uint16_t
 admin_port(const struct admin *admin)
 {
     return http_port(admin->http);
+}
+
+void
+admin_announce(struct admin *admin)
+{
+    /* Pairs with the acquire in handle_ready(). */
+    atomic_store_explicit(&admin->is_announced, true, memory_order_release);
 }
 
 void

@@ -60,6 +60,9 @@ enum rc admin_start(const struct admin_config *config,
                     struct admin **ret_admin,
                     struct diag_trail *trail) MUST_USE;
 uint16_t admin_port(const struct admin *admin);
+/* From now on /readyz tells what control says; before it is 503. To be called when whoever waits
+ * for the server may know: behind the line that says so. Runs on: any thread. */
+void admin_announce(struct admin *admin);
 /* Ends all connections and the thread; a handler that runs is waited for. Control may still be
  * polled or not. NULL is allowed. */
 void admin_stop(struct admin *admin);

@@ -17,6 +17,7 @@ struct admin {
     struct http *http;
     struct clock clock; /* of HTTP's thread */
     uint64_t begin_ns;
+    _Atomic bool is_announced; /* written by admin_announce(), read by HTTP's thread */
     sem_t answered;
     char *text; /* [ADMIN_TEXT_BYTES] */
     size_t text_bytes;

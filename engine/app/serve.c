@@ -206,6 +206,7 @@ serve_run(struct serve *serve, const sigset_t *signals)
     if (rc == RC_OK) {
         banner_native(&serve->native, &serve->settings, serve->layout.net_count);
         banner_ready(serve->engine, &serve->settings, admin_port(serve->admin));
+        admin_announce(serve->admin); /* behind the line: who sees /readyz finds it */
         int signal_number;
         while (sigwait(signals, &signal_number) != 0)
             ;

@@ -198,7 +198,11 @@ Test(admin, is_not_ready_before_boot_and_alive_all_the_time, .timeout = 60)
     atomic_store(&server->still, false);
     for (uint32_t i = 0; i < 5000 && !control_is_ready(server->control); i++)
         usleep(1000);
+    cr_assert_eq(get(server, "/readyz", page, &body), 503, "nobody has been told yet");
+    cr_assert_str_eq(body, "{\"status\":\"booting\"}");
+    admin_announce(server->admin);
     cr_assert_eq(get(server, "/readyz", page, &body), 200);
+    cr_assert_str_eq(body, "{\"status\":\"ready\"}");
     cr_assert_eq(get(server, "/nothing", page, &body), 404);
     stop(server);
 }
