@@ -4,6 +4,8 @@
  * both, and without it rte_thread_register() refuses (multi-process in use).
  * The runtime directory is looked up in RUNTIME_DIRECTORY before anything else; it is set for the
  * moment of the start.
+ * --lcores: EAL keeps its control threads away from the CPUs of its own core; with one core that
+ * may run on any CPU they may as well.
  * --single-file-segments: vhost-user passes one descriptor per memory region and takes 8 regions.
  * Ports are not given on the command line but added afterwards, the first like the second: EAL's
  * start succeeds when a device of its command line fails, and the cause is lost. Devices on the PCI
@@ -42,7 +44,9 @@ struct eal_arguments {
 /* One EAL per process, so one of these. */
 static struct {
     pthread_mutex_t lock; /* held while a port is opened */
+    bool log_is_open;
     bool started;
+    bool failed; /* EAL keeps what it has parsed: there is no second attempt */
     bool hugepages;
     bool pci;
     struct eal_arguments arguments; /* EAL keeps pointers into them */
@@ -132,9 +136,12 @@ redirect_print(const char *library, const char *function)
     (void)dlclose(handle); /* the driver holds it */
 }
 
+/* Once: it stays when a start fails, and is there for the next one. */
 static enum rc
 open_log(void)
 {
+    if (eal.log_is_open)
+        return RC_OK;
     FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = take_log_line});
 
     if (stream == NULL)
@@ -144,6 +151,7 @@ open_log(void)
         (void)fclose(stream);
         return RC_NO_MEMORY;
     }
+    eal.log_is_open = true;
     return RC_OK;
 }
 
@@ -161,13 +169,23 @@ add_argument(struct eal_arguments *arguments, const char *format, ...)
     arguments->at[arguments->count] = NULL;
 }
 
-static int
-first_cpu(const cpu_set_t *cpus)
+/* "0-3,8": the CPUs of the process, cut when text is full. */
+static void
+list_cpus(const cpu_set_t *cpus, char *text, size_t capacity)
 {
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET((size_t)cpu, cpus))
-            return cpu;
-    return 0;
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (size_t cpu = 0; cpu < CPU_SETSIZE && used + 16 < capacity; cpu++) {
+        if (!CPU_ISSET(cpu, cpus))
+            continue;
+        size_t last = cpu;
+        while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, cpus))
+            last++;
+        used += (size_t)snprintf(
+            text + used, capacity - used, "%s%zu-%zu", used == 0 ? "" : ",", cpu, last);
+        cpu = last;
+    }
 }
 
 static void
@@ -175,13 +193,15 @@ make_arguments(const struct ethdev_eal_config *config, const cpu_set_t *cpus)
 {
     struct eal_arguments *arguments = &eal.arguments;
     uint64_t mib = (config->memory_bytes + MIB - 1) / MIB;
+    char list[ARGUMENT_BYTES - 16];
 
+    list_cpus(cpus, list, sizeof(list));
     arguments->count = 0;
     add_argument(arguments, "eagre");
     add_argument(arguments, "--file-prefix=eagre-%d", (int)getpid());
     add_argument(arguments, "--no-telemetry");
     add_argument(arguments, "--log-level=*:error");
-    add_argument(arguments, "--lcores=0@%d", first_cpu(cpus));
+    add_argument(arguments, "--lcores=0@(%s)", list);
     if (config->hugepages) {
         add_argument(arguments, "--in-memory");
         add_argument(arguments, "--single-file-segments");
@@ -281,7 +301,8 @@ start(const struct ethdev_eal_config *config, struct diag_trail *trail)
     /* Drivers' threads are children of this one. */
     (void)sched_setaffinity(0, sizeof(cpus), &cpus);
 
-    if (result < 0)
+    eal.failed = result < 0;
+    if (eal.failed)
         return explain_start(config, error, trail);
     redirect_print("libbpf.so.1", "libbpf_set_print");
     redirect_print("libxdp.so.1", "libxdp_set_print");
@@ -294,6 +315,10 @@ start(const struct ethdev_eal_config *config, struct diag_trail *trail)
 enum rc
 ethdev__eal_start(const struct ethdev_eal_config *config, struct diag_trail *trail)
 {
+    if (eal.failed) {
+        diag_trail_add(trail, "DPDK did not start before, and tries once in a process");
+        return RC_UNSUPPORTED;
+    }
     if (!eal.started)
         return start(config, trail);
     if (eal.hugepages != config->hugepages) {

@@ -157,25 +157,25 @@ Test(ethdev_open, leaves_the_caller_as_it_was, .timeout = 30)
     pair_fini(&pair);
 }
 
-/* The kernel's list, as a hexadecimal mask of one thread. */
+/* A hexadecimal mask in the kernel's status of one thread: "SigBlk:", "Cpus_allowed:". */
 static uint64_t
-blocked_signals(const char *task)
+mask_of(const char *task, const char *what)
 {
     char path[300];
     char line[128];
-    uint64_t blocked = 0;
+    uint64_t mask = 0;
 
     (void)snprintf(path, sizeof(path), "/proc/self/task/%s/status", task);
     FILE *file = fopen(path, "r");
     cr_assert_not_null(file);
     while (fgets(line, sizeof(line), file) != NULL)
-        if (strncmp(line, "SigBlk:", 7) == 0)
-            blocked = strtoull(line + 7, NULL, 16);
+        if (strncmp(line, what, strlen(what)) == 0)
+            mask = strtoull(line + strlen(what), NULL, 16);
     (void)fclose(file);
-    return blocked;
+    return mask;
 }
 
-Test(ethdev_open, leaves_threads_behind_that_take_no_signals, .timeout = 30)
+Test(ethdev_open, leaves_threads_behind_that_take_no_signals_and_no_cpu_of_their_own, .timeout = 30)
 {
     struct pair pair;
     char own[16];
@@ -189,7 +189,11 @@ Test(ethdev_open, leaves_threads_behind_that_take_no_signals, .timeout = 30)
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
         if (entry->d_name[0] == '.' || strcmp(entry->d_name, own) == 0)
             continue;
-        uint64_t blocked = blocked_signals(entry->d_name);
+        uint64_t blocked = mask_of(entry->d_name, "SigBlk:");
+        cr_expect_eq(mask_of(entry->d_name, "Cpus_allowed:"),
+                     mask_of(own, "Cpus_allowed:"),
+                     "pinned: thread %s",
+                     entry->d_name);
         cr_expect((blocked >> (SIGTERM - 1) & 1) == 1, "thread %s", entry->d_name);
         cr_expect((blocked >> (SIGINT - 1) & 1) == 1, "thread %s", entry->d_name);
         wakeful += (blocked >> (SIGIO - 1) & 1) == 0;
@@ -245,6 +249,36 @@ Test(ethdev_open, can_be_closed_and_opened_again_on_either_side, .timeout = 60)
     pair_poll(&pair, 250);
     cr_expect_geq(pair_counter(&pair.server[0]->counters.arp_replies), 1);
     pair_close(&pair);
+}
+
+static bool
+has_hugepages(void)
+{
+    char line[128];
+    unsigned long total = 0;
+    FILE *file = fopen("/proc/meminfo", "r");
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, "HugePages_Total:", 16) == 0)
+            total = strtoul(line + 16, NULL, 10);
+    if (file != NULL)
+        (void)fclose(file);
+    return total != 0;
+}
+
+Test(ethdev_open, without_hugepages_says_so_and_does_not_try_twice, .timeout = 30)
+{
+    struct pair pair;
+
+    if (has_hugepages())
+        cr_skip_test("wanted: a host without hugepages");
+    pair_init(&pair);
+    struct ethdev_config config = pair_server_config(&pair);
+    config.hugepages = true;
+    expect_refused(&config, RC_NO_MEMORY, "hugepages");
+    config.hugepages = false;
+    expect_refused(&config, RC_UNSUPPORTED, "once in a process");
+    pair_fini(&pair);
 }
 
 Test(ethdev_open, drivers_are_there, .timeout = 10)
