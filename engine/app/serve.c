@@ -81,23 +81,18 @@ serve_take_signals(sigset_t *signals)
 static enum rc
 serve_open_disk(struct serve *serve, struct diag_trail *trail)
 {
-    struct disk_facts facts;
+    char filesystem[DISK_NAME_MAX];
 
-    enum rc rc = disk_open_real(serve->settings.data, &serve->disk, trail);
-    if (rc != RC_OK)
-        return rc;
-    rc = disk_facts(serve->disk, &facts);
-    if (rc != RC_OK)
-        return rc;
-    if (facts.is_memory && !serve->settings.dev) {
+    /* Asked before the directory is made: a start that is refused leaves nothing behind. */
+    if (!serve->settings.dev && disk_root_is_memory(serve->settings.data, filesystem)) {
         diag_trail_add(trail,
                        "%s is on %s, which loses everything at power-off; give another --data, or "
                        "--dev if that is meant",
                        serve->settings.data,
-                       facts.filesystem);
+                       filesystem);
         return RC_DENIED;
     }
-    return RC_OK;
+    return disk_open_real(serve->settings.data, &serve->disk, trail);
 }
 
 static enum rc

@@ -26,12 +26,14 @@ enum disk_open_flags {
     DISK_DSYNC = 16, /* O_DSYNC: a completed write is on the device */
 };
 
+#define DISK_NAME_MAX 32u /* of a file system's kind */
+
 struct disk_facts {
-    char filesystem[32];  /* "ext4", "xfs", "tmpfs", ... */
-    char write_cache[32]; /* "write back", "write through", "unknown" */
-    uint32_t block_bytes; /* logical block for direct I/O */
-    bool is_memory;       /* tmpfs or ramfs: not durable */
-    bool direct;          /* O_DIRECT opens and writes succeed */
+    char filesystem[DISK_NAME_MAX]; /* "ext4", "xfs", "tmpfs", ... */
+    char write_cache[32];           /* "write back", "write through", "unknown" */
+    uint32_t block_bytes;           /* logical block for direct I/O */
+    bool is_memory;                 /* tmpfs or ramfs: not durable */
+    bool direct;                    /* O_DIRECT opens and writes succeed */
     uint64_t free_bytes;
     uint64_t total_bytes;
 };
@@ -87,6 +89,11 @@ struct disk {
 /* Opens a data directory, creating the last path component if missing, and locks it (flock on
  * "<root>/lock"): RC_BUSY when another process holds it. */
 enum rc disk_open_real(const char *root, struct disk **ret_disk, struct diag_trail *trail);
+
+/* Whether a data directory at root is in memory, or would be (its parent is), before anything is
+ * made there. False also where neither exists. ret_name: "tmpfs"; written only with true. Runs on:
+ * start-up.  Allocates: nothing. */
+bool disk_root_is_memory(const char *root, char ret_name[DISK_NAME_MAX]) MUST_USE;
 
 /* Thin calls through ops (static inline: disk_open, disk_close, disk_read, ...). */
 static inline enum rc

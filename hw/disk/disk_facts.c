@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -35,6 +36,15 @@ static const struct filesystem_row filesystem_rows[] = {
     {0x858458f6, "ramfs", true},
 };
 
+static const struct filesystem_row *
+filesystem_find(const struct statfs *status)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(filesystem_rows); i++)
+        if (filesystem_rows[i].magic == (uint32_t)status->f_type)
+            return &filesystem_rows[i];
+    return NULL;
+}
+
 static void
 facts_filesystem(int root_fd, struct disk_facts *facts)
 {
@@ -43,16 +53,46 @@ facts_filesystem(int root_fd, struct disk_facts *facts)
     snprintf(facts->filesystem, sizeof(facts->filesystem), "unknown");
     if (fstatfs(root_fd, &status) != 0)
         return;
-    uint32_t magic = (uint32_t)status.f_type;
-    snprintf(facts->filesystem, sizeof(facts->filesystem), "type 0x%x", magic);
-    for (size_t i = 0; i < ARRAY_COUNT(filesystem_rows); i++) {
-        const struct filesystem_row *row = &filesystem_rows[i];
+    snprintf(facts->filesystem, sizeof(facts->filesystem), "type 0x%x", (uint32_t)status.f_type);
+    const struct filesystem_row *row = filesystem_find(&status);
+    if (row == NULL)
+        return;
+    snprintf(facts->filesystem, sizeof(facts->filesystem), "%s", row->name);
+    facts->is_memory = row->is_memory;
+}
 
-        if (row->magic != magic)
-            continue;
-        snprintf(facts->filesystem, sizeof(facts->filesystem), "%s", row->name);
-        facts->is_memory = row->is_memory;
-    }
+/* The directory that root is, or will be made, in; false: the path is too long. */
+static bool
+parent_of(const char *root, char *parent, size_t capacity)
+{
+    int count = snprintf(parent, capacity, "%s", root);
+
+    if (count <= 0 || (size_t)count >= capacity)
+        return false;
+    while (count > 1 && parent[count - 1] == '/')
+        parent[--count] = '\0';
+    char *slash = strrchr(parent, '/');
+    if (slash == NULL)
+        snprintf(parent, capacity, ".");
+    else
+        slash[slash == parent ? 1 : 0] = '\0';
+    return true;
+}
+
+bool
+disk_root_is_memory(const char *root, char ret_name[DISK_NAME_MAX])
+{
+    struct statfs status;
+    char parent[PATH_MAX];
+
+    if (statfs(root, &status) != 0 &&
+        (!parent_of(root, parent, sizeof(parent)) || statfs(parent, &status) != 0))
+        return false;
+    const struct filesystem_row *row = filesystem_find(&status);
+    if (row == NULL || !row->is_memory)
+        return false;
+    snprintf(ret_name, DISK_NAME_MAX, "%s", row->name);
+    return true;
 }
 
 /* Reads the first line of /sys/dev/block/<device>/<name>; false when it is not there. */

@@ -205,6 +205,7 @@ def tmpfs():
         server.data = f"/dev/shm/eagre-test-{os.getpid()}"
         try:
             refused(server, says=[server.data, "tmpfs", "--dev"])
+            check(not os.path.exists(server.data), "the refused start left a directory behind")
             server.start("--dev")
             with Connection(server) as connection:
                 create_topic(connection, "t")

@@ -305,6 +305,26 @@ Test(disk_open_real, knows_memory_from_a_device, .timeout = 10)
     cr_assert_str_eq(facts.filesystem, "tmpfs");
 }
 
+Test(disk_root_is_memory, tells_it_before_the_directory_is_made, .timeout = 10)
+{
+    char path[] = "/dev/shm/eagre-disk-XXXXXX";
+    char inner[64];
+    char name[DISK_NAME_MAX] = "";
+
+    cr_assert(!disk_root_is_memory("/proc", name), "neither a device nor a place for data");
+    cr_assert(!disk_root_is_memory("/eagre-no-such/data", name), "no parent: opening it will tell");
+    if (mkdtemp(path) == NULL)
+        cr_skip_test("no /dev/shm here");
+    snprintf(inner, sizeof(inner), "%s/data", path);
+    cr_assert(disk_root_is_memory(path, name));
+    cr_assert_str_eq(name, "tmpfs");
+    cr_assert(disk_root_is_memory(inner, name));
+    snprintf(inner, sizeof(inner), "%s/data//", path);
+    cr_assert(disk_root_is_memory(inner, name), "a slash more");
+    cr_assert_eq(rmdir(path), 0, "it left something behind");
+    cr_assert(disk_root_is_memory("/dev/shm/eagre-none-here", name));
+}
+
 /* ---- jobs ---- */
 
 static enum rc
