@@ -148,10 +148,10 @@ pair_poll(struct pair *pair, uint32_t ms)
 {
     uint64_t end_ns = pair_now_ns() + ms * NS_PER_MS;
 
-    while (pair_now_ns() < end_ns) {
+    do {
         poll_side(pair->server, pair->queue_count);
         poll_side(pair->client, pair->queue_count);
-    }
+    } while (pair_now_ns() < end_ns);
 }
 
 void

@@ -37,7 +37,7 @@ void pair_close(struct pair *pair);
 /* Sends one datagram of byte_count bytes that begins with number to peer; false: no buffer. */
 bool
 pair_send(struct nic *nic, const struct nic_address *peer, uint64_t number, uint32_t byte_count);
-/* Polls both ends for ms, releasing what comes. */
+/* Polls both ends for ms, at least once, releasing what comes. */
 void pair_poll(struct pair *pair, uint32_t ms);
 uint64_t pair_now_ns(void);
 uint64_t pair_counter(const _Atomic uint64_t *counter);
