@@ -121,10 +121,11 @@ bool session_accept_hello(struct session *session,
                           uint64_t now_ns) MUST_USE;
 
 enum session_received {
-    SESSION_RECEIVED,  /* authentic and new; session_take() may have something */
+    SESSION_RECEIVED,  /* authentic and new; session_take() may have something, session_transmit()
+                          too; the session may be CLOSED by it */
     SESSION_DUPLICATE, /* authentic, but nothing new in it */
     SESSION_DROPPED,   /* forged, replayed, malformed, without credit or without room: counted,
-                          nothing else happened */
+                          at most its acks were read */
 };
 /* One datagram of this session (its header names it). Cheap checks first, then the cipher. HELLO is
  * not for here.
@@ -132,8 +133,8 @@ enum session_received {
  * datagram    [byte_count], borrowed until session_take() returned false or the next call: what is
  *             in order is handed on from where it lies (plain) or from the scratch buffer (sealed).
  * scratch     [datagram_bytes_max] of the caller: where it is opened.
- * room_bytes  What the caller can take of frames now; a sequenced packet in order that is longer is
- *             dropped after its acks were read, and will come again. */
+ * room_bytes  What the caller can take of frames now; a sequenced packet in order that is longer
+ *             waits in a slot like one out of order, or is dropped when none is free. */
 enum session_received session_receive(struct session *session,
                                       const uint8_t *datagram,
                                       uint32_t byte_count,

@@ -8,11 +8,11 @@
  *        ▼
  *   sequence < what was taken, or in a slot ─► duplicate        (acknowledged at once)
  *   sequence = the next to take             ─► direct           (taken from where it lies)
- *   further on                              ─► slot, if the pool has one; else dropped (go-back-N)
+ *   further on, or no room for it           ─► slot, if the pool has one; else dropped (go-back-N)
  *
  * Nothing that an unauthenticated datagram says changes anything but a counter. What is dropped for
- * want of room was authentic: its acknowledgements were read, so that two sides without room cannot
- * wait for each other.
+ * want of a slot was authentic: its acknowledgements were read, so that two sides without room
+ * cannot wait for each other.
  *
  * Budget (perf/micro, "session receive"): 100 ns for a plain packet of 1,400 bytes in order beside
  * its CRC; a sealed one within 15 % of the cipher. */
@@ -261,11 +261,7 @@ receive_sequenced(struct session *session,
         receive_owe_ack(session, true, now_ns); /* ours got lost */
         return SESSION_DUPLICATE;
     }
-    if (LIKELY(sequence == receive->take_next)) {
-        if (UNLIKELY(frames.count > room_bytes)) {
-            session->counters.dropped_no_room++;
-            return SESSION_DROPPED;
-        }
+    if (LIKELY(sequence == receive->take_next && frames.count <= room_bytes)) {
         receive->direct = frames;
         receive->has_direct = true;
         receive_owe_ack(session, receive->arrived_end > sequence + 1, now_ns);
@@ -311,7 +307,7 @@ session_receive(struct session *session,
     if (UNLIKELY(!session__on_ack_number(session, header.ack) ||
                  !receive_frames(session, &header, frames, &user, now_ns))) {
         session__end_protocol(session);
-        return SESSION_DROPPED;
+        return SESSION_RECEIVED; /* there is a CLOSE to send */
     }
     session__path_acked(session, session->acked_count);
     if (session->state == SESSION_CLOSED || (header.flags & WIRE_FLAG_SEQUENCED) == 0)
