@@ -5,11 +5,14 @@
  * unknown: frames of sessions that nobody has; tag: of the session ID, with a tag that is wrong;
  * hello: HELLOs of the session ID without a cookie; random: arbitrary bytes. Prints "sent N
  * datagrams B bytes received M datagrams C bytes longest L" at the end. --source 127.0.0.x binds
- * another loopback address. */
+ * another loopback address; --spoof PORT writes the headers itself, so that datagrams seem to come
+ * from that port (needs CAP_NET_RAW; exit status 77 without). */
+#include "engine/base/bytes.h"
 #include "hw/clock/clock.h"
 #include "net/wire/wire.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +21,12 @@
 
 #define BURST 32u
 #define FRAME_BYTES 1200u
+#define HEADER_BYTES 28u /* IPv4 and UDP, of a spoofed datagram */
+#define SKIPPED 77
 
 struct flood {
     uint16_t port;
+    uint16_t spoof; /* 0: not */
     const char *kind;
     const char *source;
     uint32_t session;
@@ -33,7 +39,7 @@ struct flood {
     uint64_t received;
     uint64_t received_bytes;
     uint64_t longest;
-    uint8_t datagrams[BURST][FRAME_BYTES];
+    uint8_t datagrams[BURST][HEADER_BYTES + FRAME_BYTES];
 };
 
 static struct flood flood;
@@ -66,6 +72,32 @@ make(uint8_t *at)
     return bytes;
 }
 
+/* IPv4 (RFC 791) and UDP (RFC 768) headers; the kernel fills in length, checksum and identification
+ * of the first, and a UDP checksum of 0 means none. */
+static void
+make_headers(uint8_t *at, uint32_t payload_bytes)
+{
+    memset(at, 0, HEADER_BYTES);
+    at[0] = 0x45;
+    at[8] = 64; /* time to live */
+    at[9] = IPPROTO_UDP;
+    put_u32_be(at + 12, INADDR_LOOPBACK);
+    put_u32_be(at + 16, INADDR_LOOPBACK);
+    put_u16_be(at + 20, flood.spoof);
+    put_u16_be(at + 22, flood.port);
+    put_u16_be(at + 24, (uint16_t)(8 + payload_bytes));
+}
+
+static struct iovec
+make_part(uint8_t *at)
+{
+    if (flood.spoof == 0)
+        return (struct iovec){at, make(at)};
+    uint32_t bytes = make(at + HEADER_BYTES);
+    make_headers(at, bytes);
+    return (struct iovec){at, HEADER_BYTES + bytes};
+}
+
 static void
 send_burst(void)
 {
@@ -73,7 +105,7 @@ send_burst(void)
     struct iovec parts[BURST];
 
     for (uint32_t i = 0; i < BURST; i++) {
-        parts[i] = (struct iovec){flood.datagrams[i], make(flood.datagrams[i])};
+        parts[i] = make_part(flood.datagrams[i]);
         messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
     }
     int count = sendmmsg(flood.fd, messages, BURST, 0);
@@ -103,6 +135,8 @@ read_options(int argc, char **argv)
         unsigned long number = strtoul(argv[i + 1], NULL, 0);
         if (strcmp(argv[i], "--port") == 0)
             flood.port = (uint16_t)number;
+        else if (strcmp(argv[i], "--spoof") == 0)
+            flood.spoof = (uint16_t)number;
         else if (strcmp(argv[i], "--kind") == 0)
             flood.kind = argv[i + 1];
         else if (strcmp(argv[i], "--source") == 0)
@@ -116,22 +150,32 @@ read_options(int argc, char **argv)
     }
 }
 
+static void
+open_socket(void)
+{
+    struct sockaddr_in own = {.sin_family = AF_INET};
+    struct sockaddr_in server = {
+        .sin_family = AF_INET, .sin_port = htons(flood.port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+
+    flood.fd = flood.spoof != 0 ? socket(AF_INET, SOCK_RAW, IPPROTO_RAW)
+                                : socket(AF_INET, SOCK_DGRAM, 0);
+    if (flood.fd < 0 && flood.spoof != 0 && errno == EPERM)
+        exit(SKIPPED);
+    if (flood.fd < 0 || inet_pton(AF_INET, flood.source, &own.sin_addr) != 1 ||
+        bind(flood.fd, (struct sockaddr *)&own, sizeof(own)) != 0 ||
+        connect(flood.fd, (struct sockaddr *)&server, sizeof(server)) != 0) {
+        perror("attack_flood");
+        exit(1);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
     flood = (struct flood){.kind = "unknown", .source = "127.0.0.1", .rate = 1000, .seconds = 1};
     read_options(argc, argv);
     clock_init_real(&wall);
-    struct sockaddr_in own = {.sin_family = AF_INET};
-    struct sockaddr_in server = {
-        .sin_family = AF_INET, .sin_port = htons(flood.port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    flood.fd = socket(AF_INET, SOCK_DGRAM, 0);
-    if (inet_pton(AF_INET, flood.source, &own.sin_addr) != 1 ||
-        bind(flood.fd, (struct sockaddr *)&own, sizeof(own)) != 0 ||
-        connect(flood.fd, (struct sockaddr *)&server, sizeof(server)) != 0) {
-        perror("attack_flood");
-        return 1;
-    }
+    open_socket();
     uint64_t begin_ns = clock_now_ns(&wall);
     uint64_t end_ns = begin_ns + flood.seconds * NS_PER_S;
     for (uint64_t bursts = 0; clock_now_ns(&wall) < end_ns; bursts++) {

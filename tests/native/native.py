@@ -18,8 +18,8 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
 from server import Server, Suite, binary, free_port  # noqa: E402
 from wire import Connection, batches, check, create_topic, fetch  # noqa: E402
 
-__all__ = ["Connection", "Control", "Good", "Native", "Proxy", "Refused", "Suite", "binary", "check", "create_topic", "flood", "free_port",
-           "header", "hello", "helper", "parse", "stored", "udp", "wait_for"]
+__all__ = ["Connection", "Control", "Good", "Native", "Proxy", "Refused", "Suite", "TlsRelay", "binary", "check", "create_topic", "flood",
+           "free_port", "header", "hello", "helper", "parse", "stored", "udp", "wait_for"]
 
 HELLO, RETRY, READY, SESSION = 1, 2, 3, 4
 SEQUENCED = 2
@@ -164,8 +164,8 @@ def stored(server, topic):
 class Good:
     """attack_good as a process: phases of steady records, each begun by phase()."""
 
-    def __init__(self, server, topic, rate, phases, via=None):
-        command = [helper("attack_good"), "--port", str(server.native_port), "--topic", topic, "--rate", str(rate), "--phases",
+    def __init__(self, server, topic, rate, phases, via=None, port=None):
+        command = [helper("attack_good"), "--port", str(port or server.native_port), "--topic", topic, "--rate", str(rate), "--phases",
                    ",".join(str(seconds) for seconds in phases), "--pause"]
         if via is not None:
             command += ["--via", str(via)]
@@ -281,7 +281,55 @@ class Proxy:
         self.close()
 
 
-def flood(port, kind, session, rate, seconds, source="127.0.0.1"):
+class TlsRelay:
+    """Control connections in clear text on one side, TLS on the other: attack_good knows no TLS. The datagrams go their own way."""
+
+    def __init__(self, port, context):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.server = ("127.0.0.1", port)
+        self.context = context
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    @property
+    def port(self):
+        return self.listener.getsockname()[1]
+
+    def run(self):
+        while True:
+            try:
+                inner, _ = self.listener.accept()
+            except OSError:
+                return
+            outer = self.context.wrap_socket(socket.create_connection(self.server), server_hostname="localhost")
+            ends = {inner: outer, outer: inner}
+            for source in ends:
+                threading.Thread(target=self.copy, args=(source, ends[source]), daemon=True).start()
+
+    @staticmethod
+    def copy(source, sink):
+        try:
+            while data := source.recv(4096):
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def flood(port, kind, session, rate, seconds, *more):
     """attack_flood as a process; its communicate() ends with one line of figures."""
     return subprocess.Popen([helper("attack_flood"), "--port", str(port), "--kind", kind, "--session", str(session), "--rate", str(rate),
-                             "--seconds", str(seconds), "--source", source], stdout=subprocess.PIPE, text=True)
+                             "--seconds", str(seconds), *map(str, more)], stdout=subprocess.PIPE, text=True)
