@@ -77,6 +77,8 @@ main(int argc, char **argv)
         micro_batch();
     if (only == NULL || strcmp(only, "nic") == 0)
         micro_nic();
+    if (only == NULL || strcmp(only, "session") == 0)
+        micro_session();
     if (only == NULL || strcmp(only, "commit") == 0)
         return micro_commit(directory);
     return 0;

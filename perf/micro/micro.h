@@ -18,6 +18,7 @@ void micro_row(
 void micro_ring(void);
 void micro_hash(void);
 void micro_batch(void);
+void micro_session(void);
 void micro_nic(void);
 /* directory: on the device to be measured; a temporary data directory is made below it. */
 int micro_commit(const char *directory);
