@@ -124,7 +124,7 @@ init_queue(struct ethdev *port, uint16_t queue_idx)
     queue->trusted = (struct frame_local){
         .ip = port->ip,
         .port_first = config->local.port,
-        .port_count = (uint16_t)port->queue_count,
+        .port_count = port->queue_count,
     };
     __builtin_memcpy(queue->trusted.mac, port->mac, sizeof(port->mac));
     queue->local = queue->trusted;
@@ -157,7 +157,7 @@ open_port(void *context)
     struct ethdev_filter filter = {
         .ip = port->ip,
         .port_first = port->config.local.port,
-        .port_count = (uint16_t)port->queue_count,
+        .port_count = port->queue_count,
     };
     char filter_path[ETHDEV_PATH_MAX] = "";
 
@@ -189,7 +189,7 @@ init_port(struct ethdev *port, const struct ethdev_config *config, struct diag_t
         port->config.datagram_bytes_max = NIC_DATAGRAM_BYTES;
     port->port_id = ETHDEV_NO_PORT;
     port->exception_id = ETHDEV_NO_PORT;
-    port->queue_count = config->queue_count;
+    port->queue_count = (uint16_t)config->queue_count;
     port->ip = ipv4_of(&config->local);
     port->peer_ip = config->peer.port != 0 ? ipv4_of(&config->peer) : 0;
     atomic_init(&port->open_count, config->queue_count);

@@ -225,7 +225,7 @@ start_device(struct ethdev *port, struct diag_trail *trail)
     if (rc != RC_OK)
         return rc;
     choose_offloads(port, &info, &conf);
-    uint16_t count = (uint16_t)port->queue_count;
+    uint16_t count = port->queue_count;
     result = rte_eth_dev_configure(port->port_id, count, count, &conf);
     if (result != 0)
         return ethdev__device_fail(trail, result, "port");
@@ -251,7 +251,7 @@ start_exception(struct ethdev *port, struct diag_trail *trail)
 {
     struct rte_eth_conf conf = {.link_speeds = 0};
     struct rte_ether_addr mac;
-    uint16_t count = (uint16_t)port->queue_count;
+    uint16_t count = port->queue_count;
     uint16_t descriptors = (uint16_t)port->descriptor_count;
 
     enum rc rc = ethdev__device_add(&port->exception_args, &port->exception_id, trail);

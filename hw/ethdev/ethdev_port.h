@@ -57,7 +57,7 @@ struct ethdev_queue {
 struct ethdev {
     uint16_t port_id;
     uint16_t exception_id;
-    uint32_t queue_count;
+    uint16_t queue_count;
     uint32_t room_bytes;
     uint32_t descriptor_count;
     uint64_t memory_bytes;
