@@ -334,6 +334,8 @@ engine_stop_step(struct engine *engine)
         /* Ends the accept that is under way; gates notice and close the rest. */
         tcp_shutdown(engine->tcp, engine->listener_fd);
         engine_stop_gates(engine);
+        control_drain(engine->control);
+        io_wake(engine->ios[engine__control_core(engine)]);
         engine->stage = ENGINE_GATES_STOPPING;
         return false;
     case ENGINE_GATES_STOPPING:

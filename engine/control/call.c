@@ -30,6 +30,10 @@ control__api(int16_t key)
         if (apis[i]->key == key)
             return apis[i];
     }
+    for (uint32_t i = 0; i < control__apis_of_groups_count; i++) {
+        if (control__apis_of_groups[i].key == key)
+            return &control__apis_of_groups[i];
+    }
     return NULL;
 }
 
@@ -74,6 +78,22 @@ end_call(struct control *control, struct control_call *call, enum rc rc, uint32_
         buddy_give(&control->pool, call->block);
     *call = (struct control_call){.state = CALL_FREE};
     control->call_count--;
+    control->calls_free[control->config.limits.calls_max - control->call_count - 1] =
+        (uint32_t)(call - control->calls);
+}
+
+/* Calls wait in no list while others owe them something; what they wait for puts them here. */
+static void
+ready_call(struct control *control, struct control_call *call)
+{
+    uint32_t max = control->config.limits.calls_max;
+
+    if (call->is_ready)
+        return;
+    call->is_ready = true;
+    control->calls_ready[(control->ready_first + control->ready_count) % max] =
+        (uint32_t)(call - control->calls);
+    control->ready_count++;
 }
 
 static size_t
@@ -87,12 +107,9 @@ write_answer(const struct control_call *call, const void *message, void *at, siz
     return writer.failed ? 0 : writer_count(&writer);
 }
 
-static void
-finish_call(struct control *control, struct control_call *call)
+void
+control__call_finish(struct control *control, struct control_call *call, const void *message)
 {
-    const struct control_api *api = control__api(call->header.api_key);
-    struct kafka_arena arena = kafka_arena_over(control->build, CONTROL_BUILD_BYTES);
-    void *message = api->finish(control, call, &arena);
     enum rc rc = RC_OK;
 
     if (message == NULL) {
@@ -105,6 +122,15 @@ finish_call(struct control *control, struct control_call *call)
         rc = bytes == 0 ? RC_LIMIT : RC_NO_MEMORY;
     }
     end_call(control, call, rc, (uint32_t)bytes);
+}
+
+static void
+finish_call(struct control *control, struct control_call *call)
+{
+    const struct control_api *api = control__api(call->header.api_key);
+    struct kafka_arena arena = kafka_arena_over(control->build, CONTROL_BUILD_BYTES);
+
+    control__call_finish(control, call, api->finish(control, call, &arena));
 }
 
 /* ---- beginnings */
@@ -142,11 +168,9 @@ look_at(const struct request *request, struct kafka_request_header *header)
 static struct control_call *
 free_call(struct control *control)
 {
-    for (uint32_t i = 0; i < control->config.limits.calls_max; i++) {
-        if (control->calls[i].state == CALL_FREE)
-            return &control->calls[i];
-    }
-    return NULL;
+    uint32_t free_count = control->config.limits.calls_max - control->call_count;
+
+    return free_count == 0 ? NULL : &control->calls[control->calls_free[free_count - 1]];
 }
 
 /* Takes a request out of the backlog. False: no room for it now. */
@@ -193,6 +217,8 @@ start_call(struct control *control, uint32_t gate, const struct request *request
     else if (bound > call->reply_capacity)
         end_call(
             control, call, bound <= CONTROL_REPLY_BYTES ? RC_NO_MEMORY : RC_LIMIT, (uint32_t)bound);
+    else
+        ready_call(control, call);
     return true;
 }
 
@@ -203,9 +229,16 @@ run_call(struct control *control, struct control_call *call)
 {
     const struct control_api *api = control__api(call->header.api_key);
 
+    if (api->dispatch != NULL) {
+        call->state = CALL_PARKED;
+        api->dispatch(control, call);
+        return;
+    }
     while (call->next_item < call->item_count) {
-        if (api->issue != NULL && !api->issue(control, call, call->next_item))
+        if (api->issue != NULL && !api->issue(control, call, call->next_item)) {
+            ready_call(control, call); /* no room now: offered again by the next poll */
             return;
+        }
         call->next_item++;
         control->work++;
     }
@@ -228,6 +261,7 @@ control__call_answered(struct control *control,
     call->outstanding--;
     call->items[item].waits = 0;
     api->answered(control, call, item, response);
+    ready_call(control, call);
 }
 
 void
@@ -246,6 +280,7 @@ control__call_operation_done(struct control *control,
     item->error = operation->error;
     bytes_copy(item->id, sizeof(item->id), topic_id, sizeof(item->id));
     control__item_message(call, item, operation->message);
+    ready_call(control, call);
 }
 
 /* Requests that come while nothing can be served: the gate closes their connections. */
@@ -293,8 +328,13 @@ control__calls_poll(struct control *control)
         start_calls(control);
     else
         refuse_backlog(control);
-    for (uint32_t i = 0; i < control->config.limits.calls_max && control->call_count > 0; i++) {
-        if (control->calls[i].state == CALL_RUNNING)
-            run_call(control, &control->calls[i]);
+    /* Those that become ready meanwhile are for the next poll. */
+    for (uint32_t count = control->ready_count; count > 0; count--) {
+        struct control_call *call = &control->calls[control->calls_ready[control->ready_first]];
+        control->ready_first = (control->ready_first + 1) % control->config.limits.calls_max;
+        control->ready_count--;
+        call->is_ready = false;
+        if (call->state == CALL_RUNNING)
+            run_call(control, call);
     }
 }

@@ -76,7 +76,29 @@ const struct control_api control__api_init_producer = {
     .finish = producer_finish,
 };
 
-/* ---- FindCoordinator: there are no groups yet */
+/* ---- FindCoordinator: this broker, as soon as the group log was read. There are no transactions
+ * yet. */
+
+enum { COORDINATOR_GROUP = 0 };
+
+static void
+coordinator_fill(struct control *control,
+                 int8_t key_type,
+                 struct kafka_find_coordinator_result *ret)
+{
+    bool is_here = key_type == COORDINATOR_GROUP && control->group_log.state == GROUP_LOG_READY;
+
+    if (key_type == COORDINATOR_GROUP)
+        control__group_log_want(control);
+    ret->error = is_here ? KAFKA_ERROR_NONE : KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+    ret->node_id = is_here ? control->config.node_id : -1;
+    ret->host = control__text(is_here ? control->config.host : "");
+    ret->port = is_here ? control->config.port : -1;
+    if (!is_here)
+        ret->error_message = control__text(key_type == COORDINATOR_GROUP
+                                               ? "the coordinator is starting"
+                                               : "there is no coordinator of this kind");
+}
 
 static void *
 coordinator_finish(struct control *control, struct control_call *call, struct kafka_arena *arena)
@@ -85,28 +107,23 @@ coordinator_finish(struct control *control, struct control_call *call, struct ka
     struct kafka_find_coordinator_response *response = kafka_arena_take(arena, sizeof(*response));
     struct kafka_find_coordinator_result *results = kafka_arena_take(
         arena, sizeof(*results) * (request->keys.count + 1));
-    struct bytes why = control__text("groups are not served yet");
-    struct bytes nowhere = control__text("");
+    struct kafka_find_coordinator_result one;
 
-    (void)control;
     if (results == NULL)
         return NULL;
     kafka_find_coordinator_response_defaults(response);
-    response->error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
-    response->error_message = why;
-    response->node_id = -1;
-    response->host = nowhere;
-    response->port = -1;
+    kafka_find_coordinator_result_defaults(&one);
+    coordinator_fill(control, request->key_type, &one);
+    response->error = one.error;
+    response->error_message = one.error_message;
+    response->node_id = one.node_id;
+    response->host = one.host;
+    response->port = one.port;
     response->coordinators.at = results;
     response->coordinators.count = request->keys.count;
     for (uint32_t i = 0; i < request->keys.count; i++) {
-        kafka_find_coordinator_result_defaults(&results[i]);
+        results[i] = one;
         results[i].key = request->keys.at[i];
-        results[i].node_id = -1;
-        results[i].host = nowhere;
-        results[i].port = -1;
-        results[i].error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
-        results[i].error_message = why;
     }
     return response;
 }

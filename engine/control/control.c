@@ -16,6 +16,9 @@ struct layout {
     uint64_t opens;
     uint64_t operations;
     uint64_t calls;
+    uint64_t call_lists;
+    uint64_t group_batches;
+    uint64_t groups;
     uint64_t backlogs;
     uint64_t metadata;
     uint64_t pool_pages;
@@ -59,6 +62,9 @@ layout_of(const struct control_config *config)
     layout.operations = region(&at,
                                sizeof(struct control_operation) * (uint64_t)limits->operations_max);
     layout.calls = region(&at, sizeof(struct control_call) * (uint64_t)limits->calls_max);
+    layout.call_lists = region(&at, 2 * sizeof(uint32_t) * (uint64_t)limits->calls_max);
+    layout.group_batches = region(&at, 2 * (uint64_t)CONTROL_GROUP_BATCH_BYTES);
+    layout.groups = region(&at, groups_footprint(&limits->groups));
     layout.backlogs = region(
         &at, sizeof(struct request) * REQUEST_RING_SLOTS * (uint64_t)config->gate_count);
     layout.metadata = region(&at, CONTROL_METADATA_BYTES);
@@ -126,8 +132,14 @@ place_regions(struct control *control, uint8_t *base)
     control->calls = (struct control_call *)(void *)(base + layout.calls);
     for (uint32_t i = 0; i < control->config.limits.operations_max; i++)
         control->operations[i].state = OPERATION_FREE;
-    for (uint32_t i = 0; i < control->config.limits.calls_max; i++)
+    control->calls_free = (uint32_t *)(void *)(base + layout.call_lists);
+    control->calls_ready = control->calls_free + control->config.limits.calls_max;
+    for (uint32_t i = 0; i < control->config.limits.calls_max; i++) {
         control->calls[i].state = CALL_FREE;
+        control->calls_free[i] = i;
+    }
+    control->group_log.batches[0] = base + layout.group_batches;
+    control->group_log.batches[1] = base + layout.group_batches + CONTROL_GROUP_BATCH_BYTES;
     for (uint32_t i = 0; i < control->config.gate_count; i++)
         control->backlogs[i].requests = (struct request *)(void *)(base + layout.backlogs) +
                                         (size_t)i * REQUEST_RING_SLOTS;
@@ -156,6 +168,10 @@ control_init(void *memory,
         return rc;
     *control = (struct control){.config = *config};
     place_regions(control, memory);
+    rc = control__group_log_init(
+        control, (uint8_t *)memory + layout_of(&control->config).groups, trail);
+    if (rc != RC_OK)
+        return rc;
     atomic_store_explicit(&control->state, CONTROL_BOOTING, memory_order_relaxed);
     *ret_control = control;
     return RC_OK;
@@ -174,6 +190,13 @@ const char *
 control_failure(const struct control *control)
 {
     return control_state(control) == CONTROL_FAILED ? control->failure : "";
+}
+
+void
+control_drain(struct control *control)
+{
+    /* Release pairs with the acquire in poll_drain(). */
+    atomic_store_explicit(&control->drain_asked, 1, memory_order_release);
 }
 
 void
@@ -367,6 +390,15 @@ send_stop(struct control *control)
     }
 }
 
+static void
+poll_drain(struct control *control)
+{
+    /* Acquire pairs with the release in control_drain(). Repeated: late requests are parked, too.
+     */
+    if (atomic_load_explicit(&control->drain_asked, memory_order_acquire) != 0)
+        groups_unpark(control->groups);
+}
+
 /* A log tile must not be stopped under a call, an operation or the boot: they would wait for
  * answers that may not come. */
 static void
@@ -412,8 +444,10 @@ control_poll(void *object, uint64_t now_ns)
     control__calls_poll(control);
     control__operations_poll(control);
     control__metadata_poll(control);
+    control__group_log_poll(control);
     control__jobs_poll(control);
     poll_question(control);
+    poll_drain(control);
     poll_stop(control);
     control__logs_notify(control);
     gates_notify(control);
@@ -421,7 +455,9 @@ control_poll(void *object, uint64_t now_ns)
         publish_gauges(control);
     return (struct tile_report){
         .work = control->work,
-        .deadline_ns = control->retry ? now_ns + CONTROL_RETRY_NS : NO_DEADLINE,
+        .deadline_ns = control->retry || control->ready_count > 0
+                           ? now_ns + CONTROL_RETRY_NS
+                           : control__group_log_deadline(control),
     };
 }
 
@@ -439,6 +475,9 @@ control_has_work(void *object)
         if (!ring_is_empty(link->responses) || (link->jobs != NULL && !ring_is_empty(link->jobs)))
             return true;
     }
+    if (atomic_load_explicit(&control->drain_asked, memory_order_acquire) != 0 &&
+        control->call_count > 0)
+        return true;
     if (atomic_load_explicit(&control->stop_asked, memory_order_acquire) != 0 &&
         control->stop_sent == 0 && control_state(control) != CONTROL_STOPPED)
         return true;

@@ -24,6 +24,7 @@
 
 #include "engine/base/diag.h"
 #include "engine/config/config.h"
+#include "engine/group/group.h"
 #include "engine/metrics/metrics.h"
 #include "engine/ring/ring.h"
 #include "engine/tile/tile.h"
@@ -33,9 +34,9 @@
 #include "net/request/request.h"
 
 /* Usual values of limits that are no settings. */
-#define CONTROL_CALLS 256u
+#define CONTROL_CALLS 4096u /* a parked Join or Sync is one */
 #define CONTROL_OPERATIONS 128u
-#define CONTROL_POOL_BYTES (16 * MIB)
+#define CONTROL_POOL_BYTES (32 * MIB)
 #define CONTROL_HOST_MAX 256u
 #define CONTROL_BROKER_CONFIGS_MAX 32u
 #define CONTROL_VALUE_MAX 288u
@@ -65,6 +66,7 @@ struct control_limits {
     uint32_t operations_max;       /* topics being changed, 2 .. 4096; CONTROL_OPERATIONS */
     uint64_t
         pool_bytes; /* requests and snapshots, multiple of 4 KiB, >= 16 MiB; CONTROL_POOL_BYTES */
+    struct groups_limits groups;
 };
 
 /* One line of DescribeConfigs for this broker. */
@@ -163,6 +165,11 @@ control_is_ready(const struct control *control)
 /* Why the boot failed; meaningful only when control_state() is CONTROL_FAILED, "" otherwise. Any
  * thread. */
 const char *control_failure(const struct control *control);
+
+/* Answers whatever is parked for an event that need not come (members that wait for a rebalance),
+ * so that connections can be drained; they are told to look for the coordinator again. Any thread;
+ * the caller wakes control's core. */
+void control_drain(struct control *control);
 
 /* Asks for the end: every log tile gets REQUEST_STOP once no call is under way. To be called when
  * the gates are drained. Any thread; the caller wakes control's core. */

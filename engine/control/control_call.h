@@ -13,6 +13,7 @@ struct control_operation;
 enum call_state {
     CALL_FREE,
     CALL_RUNNING, /* items are issued or awaited */
+    CALL_PARKED,  /* handed to the group coordinator, which answers it */
 };
 
 struct control_item {
@@ -30,6 +31,7 @@ _Static_assert(sizeof(struct control_item) <= 64, "CONTROL_CALL_FACTOR");
 /* A request of a gate. */
 struct control_call {
     uint8_t state; /* enum call_state */
+    bool is_ready; /* stands in the queue of calls that can go on */
     uint32_t gate;
     uint64_t ctx; /* the gate's */
     struct bytes frame;
@@ -66,6 +68,9 @@ struct control_api {
     /* Upper bound of the answer's bytes where doing it twice would show; NULL: harmless to do
      * again. */
     uint64_t (*reply_bound)(const struct control_call *call);
+    /* Hands the whole call to somebody who answers it by control__call_finish(), perhaps at once.
+     * NULL: it goes item by item. */
+    void (*dispatch)(struct control *control, struct control_call *call);
 };
 
 /* call.c */
@@ -77,6 +82,8 @@ void control__call_answered(struct control *control,
 void control__call_operation_done(struct control *control,
                                   const struct control_operation *operation,
                                   const uint8_t *topic_id);
+/* Answers a call that was dispatched; message is a struct of the API's response type. */
+void control__call_finish(struct control *control, struct control_call *call, const void *message);
 void control__item_message(struct control_call *call, struct control_item *item, const char *text);
 const struct control_api *control__api(int16_t key);
 extern const struct control_api control__api_metadata;
@@ -89,5 +96,7 @@ extern const struct control_api control__api_epoch_end;
 extern const struct control_api control__api_init_producer;
 extern const struct control_api control__api_find_coordinator;
 extern const struct control_api control__api_describe_cluster;
+extern const struct control_api control__apis_of_groups[];
+extern const uint32_t control__apis_of_groups_count;
 
 #endif

@@ -6,8 +6,8 @@
  *   boot.c           from an empty store to CONTROL_READY
  *   operation.c      one topic being created, grown or deleted          publish.c  snapshots for
  * gates call.c           a Kafka request from arrival to answer call_metadata.c call_topics.c
- * call_configs.c call_offsets.c call_small.c   one family of APIs each find.c           the exact
- * record of a time
+ * call_configs.c call_offsets.c call_small.c call_groups.c   one family of APIs each find.c
+ * the exact record of a time    group_log.c  the coordinator's records
  *
  * Everything is owned by control's thread. Indexes are 32 bits with CONTROL_NONE for "none". */
 #ifndef EAGRE_ENGINE_CONTROL_CONTROL_INTERNAL_H
@@ -68,6 +68,12 @@ struct control {
     struct control_backlog backlogs[CONTROL_GATES_MAX];
     struct control_metadata metadata;
     struct control_boot boot;
+    struct groups *groups;
+    struct control_group_log group_log;
+    uint32_t *calls_free;  /* [calls_max] stack of indexes */
+    uint32_t *calls_ready; /* [calls_max] FIFO ring of calls that can go on */
+    uint32_t ready_first;
+    uint32_t ready_count;
     uint64_t operation_order;
     uint64_t call_serial;
     uint32_t work; /* done in this poll */
@@ -82,6 +88,7 @@ struct control {
     _Alignas(BASE_LINE_BYTES) _Atomic uint32_t
         state; /* enum control_state; release pairs with control_state() */
     _Atomic uint32_t stop_asked;
+    _Atomic uint32_t drain_asked;
     _Alignas(BASE_LINE_BYTES) _Atomic uint32_t
         asked; /* questions asked; release, pairs with the poll's acquire */
     struct control_question question;
@@ -151,6 +158,23 @@ enum rc control__find_record(struct control *control,
                              int64_t time_ms,
                              int64_t *ret_offset,
                              int64_t *ret_time);
+
+/* group_log.c */
+enum rc control__group_log_init(struct control *control, void *memory, struct diag_trail *trail);
+/* True for the topic of the group log: its records are the coordinator's alone. */
+bool control__group_log_owns(const struct topic *topic);
+/* Somebody asks for a coordinator: makes the topic when there is none. */
+void control__group_log_want(struct control *control);
+void control__group_log_poll(struct control *control);
+void control__group_log_answered(struct control *control,
+                                 enum control_tag tag,
+                                 const struct response *response);
+void control__group_log_appended(struct control *control, const struct response *response);
+uint64_t control__group_log_deadline(const struct control *control);
+struct group_time control__group_time(const struct control *control);
+
+/* call_groups.c: the coordinator's answer to a call */
+void control__group_answer(void *ctx, uint64_t token, const void *response);
 
 /* jobs.c */
 void control__jobs_poll(struct control *control);

@@ -3,6 +3,8 @@
 #ifndef EAGRE_ENGINE_CONTROL_CONTROL_PARTS_H
 #define EAGRE_ENGINE_CONTROL_CONTROL_PARTS_H
 
+#include "engine/group/group.h"
+#include "engine/record/record_builder.h"
 #include "engine/topic/topic_store.h"
 #include "log/append/log.h"
 #include "net/request/topic_snapshot.h"
@@ -24,6 +26,10 @@ enum control_tag {
     TAG_PRUNE,
     TAG_CALL, /* object: call, item: item */
     TAG_STOP,
+    TAG_GROUP_OFFSETS,
+    TAG_GROUP_READ,
+    TAG_GROUP_APPEND,
+    TAG_GROUP_TRIM,
 };
 #define CONTROL_TAG_OBJECT_NONE 0xffffffu
 
@@ -95,6 +101,45 @@ struct control_boot {
     uint32_t tile; /* cursor over log tiles */
     bool cluster_asked;
     uint8_t *piece;
+};
+
+/* ---- the group log */
+
+enum group_log_state {
+    GROUP_LOG_NONE,     /* no such topic yet */
+    GROUP_LOG_CREATING, /* it is being made */
+    GROUP_LOG_READ,     /* ask the next piece */
+    GROUP_LOG_WAIT,     /* waits for offsets or a piece */
+    GROUP_LOG_READY,
+    GROUP_LOG_FAILED, /* groups are refused until a restart */
+};
+
+#define CONTROL_GROUP_BATCH_BYTES (1u << 20)
+
+struct control_group_log {
+    enum group_log_state state;
+    uint32_t place;     /* of its partition in the store */
+    uint64_t retry_ns;  /* CREATING: when it counts as failed */
+    uint64_t next_read; /* replay: offset of the next batch */
+    uint64_t end;       /* replay: high watermark */
+    uint64_t replayed;
+    uint8_t *piece;
+    uint8_t *batches[2]; /* [CONTROL_GROUP_BATCH_BYTES] each: one is filled, one is sent */
+    struct record_builder builder; /* over batches[filling]; record_count 0: not begun */
+    uint32_t filling;
+    bool appending;
+    uint32_t sending_bytes;  /* of batches[!filling] that found no credit yet */
+    uint32_t sending_count;  /* records in it */
+    uint64_t sending_number; /* of its last record */
+    uint64_t last_number;    /* of the last record taken */
+    uint64_t next_offset;    /* of the log, when nothing is under way */
+    uint64_t appended_bytes; /* since the last rewrite began */
+    uint64_t live_bytes;     /* that the last rewrite took */
+    bool rewriting;
+    bool rewrite_done; /* all that lives was appended, up to rewrite_number */
+    uint64_t rewrite_cursor;
+    uint64_t rewrite_number;
+    uint64_t rewrite_offset; /* where the rewritten records begin */
 };
 
 struct control_backlog {

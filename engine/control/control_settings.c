@@ -191,6 +191,23 @@ add_lines(struct control_config *config,
         config, "log.message.timestamp.type", "CreateTime", "Default of message.timestamp.type.");
 }
 
+static struct groups_limits
+group_limits(const struct settings *settings)
+{
+    return (struct groups_limits){
+        .groups_max = (uint32_t)settings->group_groups_max,
+        .members_max = (uint32_t)settings->group_members_max,
+        .size_max = (uint32_t)settings->group_size_max,
+        .offsets_max = (uint32_t)settings->group_offsets_max,
+        .memory_bytes = round_up(settings->group_memory_bytes, 4096),
+        .metadata_bytes_max = (uint32_t)settings->offset_metadata_bytes_max,
+        .session_min_ns = (uint64_t)settings->group_session_ms_min * NS_PER_MS,
+        .session_max_ns = (uint64_t)settings->group_session_ms_max * NS_PER_MS,
+        .initial_delay_ns = (uint64_t)settings->group_initial_delay_ms * NS_PER_MS,
+        .retention_ms = settings->offsets_retention_ms,
+    };
+}
+
 void
 control_config_take(struct control_config *config,
                     const struct settings *settings,
@@ -208,6 +225,7 @@ control_config_take(struct control_config *config,
         .calls_max = CONTROL_CALLS,
         .operations_max = CONTROL_OPERATIONS,
         .pool_bytes = CONTROL_POOL_BYTES,
+        .groups = group_limits(settings),
     };
     config->broker = (struct topic_config){0};
     take_topic_defaults(&config->broker, settings, &presets);

@@ -227,6 +227,17 @@ take_response(struct control *control, uint32_t log_tile, const struct response 
                       rc_name((enum rc)response->rc));
         control->boot.outstanding--;
         return;
+    case TAG_GROUP_OFFSETS:
+    case TAG_GROUP_READ:
+        control__group_log_answered(control, (enum control_tag)(response->ctx >> 56), response);
+        return;
+    case TAG_GROUP_APPEND:
+        control__group_log_appended(control, response);
+        return;
+    case TAG_GROUP_TRIM:
+        if (response->rc != RC_OK)
+            diag_warn("group_log_not_trimmed", "reason=%s", rc_name((enum rc)response->rc));
+        return;
     case TAG_CALL:
         control__call_answered(control, object, item, response);
         return;

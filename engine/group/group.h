@@ -159,6 +159,10 @@ void groups_loaded(struct groups *groups, struct group_time time);
  * True: all are out. What changed meanwhile was appended by itself, later in the log. */
 bool groups_rewrite(struct groups *groups, uint64_t *cursor, struct group_time time) MUST_USE;
 
+/* Answers every parked Join and Sync with COORDINATOR_NOT_AVAILABLE: the server is about to stop.
+ */
+void groups_unpark(struct groups *groups);
+
 /* ---- time */
 
 /* Time-outs of members and rebalances, expiry of offsets. */

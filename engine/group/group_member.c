@@ -191,6 +191,18 @@ groups_heartbeat(struct groups *groups,
     groups__answer(groups, call->token, &response);
 }
 
+void
+groups_unpark(struct groups *groups)
+{
+    for (uint32_t i = 0; i < groups->members.count; i++) {
+        struct member *member = member__at(groups, i);
+        if (member->id.count == 0)
+            continue;
+        member__unpark_join(groups, member, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+        member__unpark_sync(groups, member, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+    }
+}
+
 /* ---- LeaveGroup */
 
 static int16_t

@@ -154,7 +154,7 @@ door_watch__topic(struct door *door, const struct topic_snapshot *snapshot)
         if (place == NULL || ref->incarnation == 0)
             continue;
         place->incarnation = ref->incarnation;
-        place->batch_bytes_max = snapshot->batch_bytes_max;
+        place->batch_bytes_max = snapshot->is_closed ? 0 : snapshot->batch_bytes_max;
         place->is_memory = snapshot->is_memory;
     }
 }

@@ -209,6 +209,8 @@ produce_error_early(struct gate *gate,
         return KAFKA_ERROR_INVALID_TXN_STATE;
     if (ref == NULL)
         return KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
+    if (topic_table_at(&gate->topics, connection->topic)->is_closed)
+        return KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
     if (connection->records_bytes >
         topic_table_at(&gate->topics, connection->topic)->batch_bytes_max)
         return KAFKA_ERROR_MESSAGE_TOO_LARGE;

@@ -98,7 +98,7 @@ struct kafka_arena {
  * holds it), and elements are paid for only with bytes that no other element counts on. So an arena
  * of kafka_arena_bytes(n) decodes every request body of n bytes; the constant covers the unread
  * rest of the structs under way when the input turns out malformed (a fuzzer holds it). */
-#define KAFKA_ARENA_FACTOR 16u
+#define KAFKA_ARENA_FACTOR 20u
 #define KAFKA_ARENA_REST_BYTES 1024u
 
 static inline size_t

@@ -15,6 +15,7 @@ struct topic_snapshot {
     uint32_t partition_count;
     uint32_t batch_bytes_max;          /* max.message.bytes */
     bool is_memory;                    /* eagre.durability = memory */
+    bool is_closed;                    /* the server's own records: producers are refused */
     struct partition_ref partitions[]; /* [partition_count] */
 };
 

@@ -245,6 +245,7 @@ topic_table_apply(struct topic_table *table, const struct topic_snapshot *snapsh
     }
     topic->batch_bytes_max = snapshot->batch_bytes_max;
     topic->is_memory = snapshot->is_memory;
+    topic->is_closed = snapshot->is_closed;
     for (uint32_t i = 0; i < snapshot->partition_count; i++)
         table->partitions[topic->partition_first + i] = snapshot->partitions[i];
     return RC_OK;

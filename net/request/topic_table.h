@@ -20,7 +20,8 @@ struct topic {
     uint32_t partition_count;
     uint32_t batch_bytes_max;
     uint32_t name_hash; /* low half of the seeded hash, to skip most comparisons */
-    bool is_memory; /* eagre.durability = memory */
+    bool is_closed;     /* producers are refused */
+    bool is_memory;     /* eagre.durability = memory */
     uint8_t name_count;
     char name[TOPIC_NAME_MAX + 1];
 };

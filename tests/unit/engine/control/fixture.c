@@ -259,6 +259,7 @@ gate_take(struct fixture *fixture,
         const struct topic_snapshot *snapshot = response->u.topic;
         event->kind = EVENT_TOPIC;
         event->gone = snapshot->gone;
+        event->closed = snapshot->is_closed;
         event->partition_count = snapshot->partition_count;
         memcpy(event->name, snapshot->name, snapshot->name_count);
         if (gate->keep)
@@ -429,7 +430,16 @@ fixture_new(uint64_t seed)
                    .topic_partitions_max = 128,
                    .calls_max = 32,
                    .operations_max = 16,
-                   .pool_bytes = 16 * MIB},
+                   .pool_bytes = 16 * MIB,
+                   .groups = {.groups_max = 16,
+                              .members_max = 64,
+                              .size_max = 32,
+                              .offsets_max = 64,
+                              .memory_bytes = MIB,
+                              .metadata_bytes_max = 4096,
+                              .session_min_ns = NS_PER_S,
+                              .session_max_ns = 60 * NS_PER_S,
+                              .retention_ms = -1}},
         .node_id = 1,
         .host = "broker.example",
         .port = 9092,

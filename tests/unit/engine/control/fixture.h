@@ -49,6 +49,7 @@ struct fixture_event {
     enum rc rc;
     uint32_t bytes;
     bool gone;
+    bool closed;
     char name[TOPIC_NAME_MAX + 1];
     uint32_t partition_count;
 };

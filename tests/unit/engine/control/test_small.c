@@ -97,7 +97,7 @@ Test(describe_cluster, refuses_the_controllers_door, .timeout = 20)
     fixture_free(fixture);
 }
 
-Test(find_coordinator, says_that_there_is_none_yet, .timeout = 20)
+Test(find_coordinator, makes_the_group_log_and_then_says_here, .timeout = 20)
 {
     struct fixture *fixture = fixture_ready(5);
     struct bytes keys[2] = {fixture_text("g1"), fixture_text("g2")};
@@ -108,17 +108,22 @@ Test(find_coordinator, says_that_there_is_none_yet, .timeout = 20)
     request.key = fixture_text("g");
     request.keys.at = keys;
     request.keys.count = 2;
-    for (int16_t version = 0; version <= 4; version++) {
+    fixture_ask(fixture, KAFKA_FIND_COORDINATOR, 0, &request, &response);
+    cr_assert_eq(response.error, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE, "its log is being made");
+    cr_assert_eq(response.node_id, -1);
+    for (int16_t version = 0; version <= 3; version++) {
         fixture_ask(fixture, KAFKA_FIND_COORDINATOR, version, &request, &response);
-        if (version < 4) {
-            cr_assert_eq(response.error, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
-            cr_assert_eq(response.node_id, -1);
-            continue;
-        }
-        cr_assert_eq(response.coordinators.count, 2u);
-        cr_assert_eq(response.coordinators.at[1].error, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
-        cr_assert_eq(response.coordinators.at[1].port, -1);
+        cr_assert_eq(response.error, KAFKA_ERROR_NONE);
+        cr_assert_eq(response.node_id, 1);
+        cr_assert_eq(response.port, 9092);
     }
+    fixture_ask(fixture, KAFKA_FIND_COORDINATOR, 4, &request, &response);
+    cr_assert_eq(response.coordinators.count, 2u);
+    cr_assert_eq(response.coordinators.at[1].error, KAFKA_ERROR_NONE);
+    request.key_type = 1; /* transactions */
+    fixture_ask(fixture, KAFKA_FIND_COORDINATOR, 4, &request, &response);
+    cr_assert_eq(response.coordinators.at[0].error, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+    cr_assert_eq(response.coordinators.at[1].port, -1);
     fixture_free(fixture);
 }
 

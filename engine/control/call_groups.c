@@ -1,0 +1,267 @@
+/* Requests of consumer groups (8, 9, 11 to 16, 42, 47) and FindCoordinator (10): handed to the
+ * coordinator whole, which answers now or later. Until its log is read they are told to try again.
+ */
+#include "engine/control/control_internal.h"
+
+static enum rc
+group_begin(struct control *control, struct control_call *call)
+{
+    (void)control;
+    (void)call;
+    return RC_OK;
+}
+
+static uint64_t
+group_token(const struct control *control, const struct control_call *call)
+{
+    return (uint64_t)(call - control->calls) + 1;
+}
+
+void
+control__group_answer(void *ctx, uint64_t token, const void *response)
+{
+    struct control *control = ctx;
+    struct control_call *call = control__call(control, (uint32_t)(token - 1));
+
+    CHECK(call->state == CALL_PARKED);
+    control__call_finish(control, call, response);
+}
+
+static struct group_call
+group_call(const struct control *control, const struct control_call *call)
+{
+    return (struct group_call){
+        .token = group_token(control, call),
+        .version = call->header.api_version,
+        .client_id = call->header.client_id,
+    };
+}
+
+/* ---- while there is no coordinator: every answer of these APIs that has one error field */
+
+static int16_t
+group_unready_error(const struct control *control)
+{
+    switch (control->group_log.state) {
+    case GROUP_LOG_NONE:
+    case GROUP_LOG_CREATING:
+    case GROUP_LOG_FAILED:
+        return KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+    default:
+        return KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
+    }
+}
+
+/* Answers in the form of the API with that error and nothing else. */
+static void *
+group_unready(struct control *control, const struct control_call *call, struct kafka_arena *arena)
+{
+    const struct kafka_type *type = call->header.api->response;
+    int16_t error = group_unready_error(control);
+    uint8_t *response = kafka_arena_take(arena, type->struct_bytes);
+
+    if (response == NULL)
+        return NULL;
+    kafka_defaults(type, response);
+    for (uint32_t i = 0; i < type->field_count; i++) {
+        const struct kafka_field *field = &type->fields[i];
+        /* The only 16-bit field of these answers is their error. */
+        if (field->kind == KAFKA_KIND_I16)
+            put_u16_le(response + field->offset, (uint16_t)error);
+    }
+    return response;
+}
+
+/* Answers that carry their errors deeper. */
+static void *
+commit_unready(struct control *control, struct control_call *call, struct kafka_arena *arena)
+{
+    const struct kafka_offset_commit_request *request = call->message;
+    struct kafka_offset_commit_response *response = kafka_arena_take(arena, sizeof(*response));
+    struct kafka_offset_commit_response_topic *topics = kafka_arena_take(
+        arena, request->topics.count * sizeof(*topics) + 8);
+
+    if (topics == NULL)
+        return NULL;
+    kafka_offset_commit_response_defaults(response);
+    for (uint32_t t = 0; t < request->topics.count; t++) {
+        uint32_t count = request->topics.at[t].partitions.count;
+        struct kafka_offset_commit_response_partition *partitions = kafka_arena_take(
+            arena, count * sizeof(*partitions) + 8);
+        if (partitions == NULL)
+            return NULL;
+        for (uint32_t p = 0; p < count; p++) {
+            partitions[p].index = request->topics.at[t].partitions.at[p].index;
+            partitions[p].error = group_unready_error(control);
+        }
+        topics[t].name = request->topics.at[t].name;
+        topics[t].partitions.at = partitions;
+        topics[t].partitions.count = count;
+    }
+    response->topics.at = topics;
+    response->topics.count = request->topics.count;
+    return response;
+}
+
+static void *
+fetch_unready(struct control *control, struct control_call *call, struct kafka_arena *arena)
+{
+    const struct kafka_offset_fetch_request *request = call->message;
+    struct kafka_offset_fetch_response *response = kafka_arena_take(arena, sizeof(*response));
+    struct kafka_offset_fetch_response_group *list = kafka_arena_take(
+        arena, request->groups.count * sizeof(*list) + 8);
+
+    if (list == NULL)
+        return NULL;
+    kafka_offset_fetch_response_defaults(response);
+    response->error = group_unready_error(control);
+    for (uint32_t i = 0; i < request->groups.count; i++) {
+        list[i].group_id = request->groups.at[i].group_id;
+        list[i].error = response->error;
+    }
+    response->groups.at = list;
+    response->groups.count = request->groups.count;
+    return response;
+}
+
+static void *
+describe_unready(struct control *control, struct control_call *call, struct kafka_arena *arena)
+{
+    const struct kafka_describe_groups_request *request = call->message;
+    struct kafka_describe_groups_response *response = kafka_arena_take(arena, sizeof(*response));
+    struct kafka_describe_groups_response_group *list = kafka_arena_take(
+        arena, request->groups.count * sizeof(*list) + 8);
+
+    if (list == NULL)
+        return NULL;
+    kafka_describe_groups_response_defaults(response);
+    for (uint32_t i = 0; i < request->groups.count; i++) {
+        kafka_describe_groups_response_group_defaults(&list[i]);
+        list[i].group_id = request->groups.at[i];
+        list[i].error = group_unready_error(control);
+    }
+    response->groups.at = list;
+    response->groups.count = request->groups.count;
+    return response;
+}
+
+static void *
+delete_unready(struct control *control, struct control_call *call, struct kafka_arena *arena)
+{
+    const struct kafka_delete_groups_request *request = call->message;
+    struct kafka_delete_groups_response *response = kafka_arena_take(arena, sizeof(*response));
+    struct kafka_delete_groups_response_deletable_group_result *list = kafka_arena_take(
+        arena, request->groups_names.count * sizeof(*list) + 8);
+
+    if (list == NULL)
+        return NULL;
+    kafka_delete_groups_response_defaults(response);
+    for (uint32_t i = 0; i < request->groups_names.count; i++) {
+        list[i].group_id = request->groups_names.at[i];
+        list[i].error = group_unready_error(control);
+    }
+    response->results.at = list;
+    response->results.count = request->groups_names.count;
+    return response;
+}
+
+static void *
+group_unready_of(struct control *control, struct control_call *call, struct kafka_arena *arena)
+{
+    switch (call->header.api_key) {
+    case KAFKA_OFFSET_COMMIT:
+        return commit_unready(control, call, arena);
+    case KAFKA_OFFSET_FETCH:
+        return fetch_unready(control, call, arena);
+    case KAFKA_DESCRIBE_GROUPS:
+        return describe_unready(control, call, arena);
+    case KAFKA_DELETE_GROUPS:
+        return delete_unready(control, call, arena);
+    default:
+        return group_unready(control, call, arena);
+    }
+}
+
+/* ---- dispatch */
+
+static void
+group_dispatch(struct control *control, struct control_call *call)
+{
+    struct group_call who = group_call(control, call);
+    struct group_time time = control__group_time(control);
+    struct groups *groups = control->groups;
+
+    if (control->group_log.state != GROUP_LOG_READY) {
+        struct kafka_arena arena = kafka_arena_over(control->build, CONTROL_BUILD_BYTES);
+        control__group_log_want(control);
+        control__call_finish(control, call, group_unready_of(control, call, &arena));
+        return;
+    }
+    switch (call->header.api_key) {
+    case KAFKA_OFFSET_COMMIT:
+        groups_commit(groups, &who, call->message, time);
+        break;
+    case KAFKA_OFFSET_FETCH:
+        groups_fetch_offsets(groups, &who, call->message);
+        break;
+    case KAFKA_JOIN_GROUP:
+        groups_join(groups, &who, call->message, time);
+        break;
+    case KAFKA_HEARTBEAT:
+        groups_heartbeat(groups, &who, call->message, time);
+        break;
+    case KAFKA_LEAVE_GROUP:
+        groups_leave(groups, &who, call->message, time);
+        break;
+    case KAFKA_SYNC_GROUP:
+        groups_sync(groups, &who, call->message, time);
+        break;
+    case KAFKA_DESCRIBE_GROUPS:
+        groups_describe(groups, &who, call->message);
+        break;
+    case KAFKA_LIST_GROUPS:
+        groups_list(groups, &who, call->message);
+        break;
+    case KAFKA_DELETE_GROUPS:
+        groups_delete(groups, &who, call->message);
+        break;
+    default:
+        CHECK(call->header.api_key == KAFKA_OFFSET_DELETE);
+        groups_delete_offsets(groups, &who, call->message);
+    }
+}
+
+/* An answer that needs more room is asked for again, which must not show: commits and deletions are
+ * given room for all they may say before anything is done; the others change nothing when repeated.
+ */
+static uint64_t
+group_reply_bound(const struct control_call *call)
+{
+    return 64 + 4 * call->body.count;
+}
+
+const struct control_api control__apis_of_groups[] = {
+    {.key = KAFKA_OFFSET_COMMIT,
+     .begin = group_begin,
+     .dispatch = group_dispatch,
+     .reply_bound = group_reply_bound},
+    {.key = KAFKA_OFFSET_FETCH, .begin = group_begin, .dispatch = group_dispatch},
+    {.key = KAFKA_JOIN_GROUP, .begin = group_begin, .dispatch = group_dispatch},
+    {.key = KAFKA_HEARTBEAT, .begin = group_begin, .dispatch = group_dispatch},
+    {.key = KAFKA_LEAVE_GROUP,
+     .begin = group_begin,
+     .dispatch = group_dispatch,
+     .reply_bound = group_reply_bound},
+    {.key = KAFKA_SYNC_GROUP, .begin = group_begin, .dispatch = group_dispatch},
+    {.key = KAFKA_DESCRIBE_GROUPS, .begin = group_begin, .dispatch = group_dispatch},
+    {.key = KAFKA_LIST_GROUPS, .begin = group_begin, .dispatch = group_dispatch},
+    {.key = KAFKA_DELETE_GROUPS,
+     .begin = group_begin,
+     .dispatch = group_dispatch,
+     .reply_bound = group_reply_bound},
+    {.key = KAFKA_OFFSET_DELETE,
+     .begin = group_begin,
+     .dispatch = group_dispatch,
+     .reply_bound = group_reply_bound},
+};
+const uint32_t control__apis_of_groups_count = ARRAY_COUNT(control__apis_of_groups);

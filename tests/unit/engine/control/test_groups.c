@@ -1,0 +1,160 @@
+/* Goal: what the coordinator says reaches the client, and what it stored comes back after a
+ * restart, also when its log has been rewritten and trimmed. Method: requests through a scripted
+ * gate, log tiles that hold answers back; bad input first. */
+#include "tests/unit/engine/control/fixture.h"
+
+#include "engine/control/control_internal.h"
+
+#include <criterion/criterion.h>
+
+static void
+open_group_log(struct fixture *fixture)
+{
+    struct kafka_find_coordinator_request request;
+    struct kafka_find_coordinator_response response;
+
+    kafka_find_coordinator_request_defaults(&request);
+    request.key = fixture_text("g");
+    for (int i = 0; i < 2; i++)
+        fixture_ask(fixture, KAFKA_FIND_COORDINATOR, 2, &request, &response);
+    cr_assert_eq(response.error, KAFKA_ERROR_NONE);
+}
+
+/* A simple commit of one offset; its error. */
+static int16_t
+commit(struct fixture *fixture, const char *group, const char *topic, int64_t offset)
+{
+    const struct kafka_offset_commit_request_partition partition = {.committed_offset = offset,
+                                                                    .committed_leader_epoch = -1};
+    const struct kafka_offset_commit_request_topic one = {
+        .name = fixture_text(topic), .partitions = {.at = &partition, .count = 1}};
+    struct kafka_offset_commit_request request;
+    struct kafka_offset_commit_response response;
+
+    kafka_offset_commit_request_defaults(&request);
+    request.group_id = fixture_text(group);
+    request.topics.at = &one;
+    request.topics.count = 1;
+    fixture_ask(fixture, KAFKA_OFFSET_COMMIT, 8, &request, &response);
+    return response.topics.at[0].partitions.at[0].error;
+}
+
+static int64_t
+fetch(struct fixture *fixture, const char *group, const char *topic, int16_t *ret_error)
+{
+    const int32_t index = 0;
+    const struct kafka_offset_fetch_request_topics one = {
+        .name = fixture_text(topic), .partition_indexes = {.at = &index, .count = 1}};
+    const struct kafka_offset_fetch_request_group wanted = {.group_id = fixture_text(group),
+                                                            .topics = {.at = &one, .count = 1}};
+    struct kafka_offset_fetch_request request;
+    struct kafka_offset_fetch_response response;
+
+    kafka_offset_fetch_request_defaults(&request);
+    request.groups.at = &wanted;
+    request.groups.count = 1;
+    fixture_ask(fixture, KAFKA_OFFSET_FETCH, 8, &request, &response);
+    *ret_error = response.groups.at[0].error;
+    return *ret_error != 0 ? -2
+                           : response.groups.at[0].topics.at[0].partitions.at[0].committed_offset;
+}
+
+Test(control_groups, are_told_to_try_again_until_the_log_is_there, .timeout = 20)
+{
+    struct fixture *fixture = fixture_ready(1);
+    struct kafka_heartbeat_request beat;
+    struct kafka_heartbeat_response beat_response;
+    int16_t error;
+
+    fixture_create(fixture, "t", 1);
+    cr_expect_eq(commit(fixture, "g", "t", 5), KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+    cr_expect_eq(commit(fixture, "g", "t", 5), KAFKA_ERROR_NONE, "asking made the log");
+    cr_expect_eq(fetch(fixture, "g", "t", &error), 5);
+    kafka_heartbeat_request_defaults(&beat);
+    beat.group_id = fixture_text("g");
+    beat.member_id = fixture_text("nobody");
+    fixture_ask(fixture, KAFKA_HEARTBEAT, 4, &beat, &beat_response);
+    cr_expect_eq(beat_response.error, KAFKA_ERROR_UNKNOWN_MEMBER_ID);
+    fixture_free(fixture);
+}
+
+Test(control_groups, find_their_offsets_after_a_restart, .timeout = 20)
+{
+    struct fixture *fixture = fixture_ready(2);
+    int16_t error;
+
+    fixture_create(fixture, "t", 1);
+    open_group_log(fixture);
+    for (int64_t offset = 0; offset < 20; offset++)
+        cr_assert_eq(commit(fixture, offset % 2 == 0 ? "even" : "odd", "t", offset), 0);
+    fixture_restart(fixture);
+    fixture_run(fixture);
+    cr_assert_eq(control_state(fixture->control), CONTROL_READY);
+    cr_expect_eq(fetch(fixture, "even", "t", &error), 18);
+    cr_expect_eq(fetch(fixture, "odd", "t", &error), 19);
+    cr_expect_eq(fetch(fixture, "none", "t", &error), -1);
+    fixture_free(fixture);
+}
+
+Test(control_groups, refuse_to_serve_from_a_damaged_log, .timeout = 20)
+{
+    struct fixture *fixture = fixture_ready(3);
+    int16_t error;
+
+    fixture_create(fixture, "t", 1);
+    open_group_log(fixture);
+    cr_assert_eq(commit(fixture, "g", "t", 5), 0);
+    struct fixture_partition *log = fixture_find(fixture, "__consumer_offsets", 0);
+    cr_assert_neq(log, NULL);
+    log->batches[0][RECORD_BATCH_HEADER_BYTES + 3] ^= 1;
+    fixture_restart(fixture);
+    fixture_run(fixture);
+    cr_assert_eq(control_state(fixture->control), CONTROL_READY, "topics are served");
+    fetch(fixture, "g", "t", &error);
+    cr_expect_eq(error, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+    cr_expect_eq(fixture_create(fixture, "other", 1), 0);
+    fixture_free(fixture);
+}
+
+Test(control_groups, keep_producers_out_of_their_log, .timeout = 20)
+{
+    struct fixture *fixture = fixture_ready(4);
+
+    open_group_log(fixture);
+    bool seen = false;
+    for (uint32_t i = 0; i < fixture->gates[0].event_count; i++) {
+        const struct fixture_event *event = &fixture->gates[0].events[i];
+        if (event->kind == EVENT_TOPIC && strcmp(event->name, "__consumer_offsets") == 0)
+            seen = event->closed;
+    }
+    cr_expect(seen);
+    fixture_free(fixture);
+}
+
+Test(control_groups, are_answered_when_the_server_drains, .timeout = 20)
+{
+    struct fixture *fixture = fixture_ready(5);
+    const struct kafka_join_group_request_protocol protocol = {.name = fixture_text("range"),
+                                                               .metadata = fixture_text("m")};
+    struct kafka_join_group_request request;
+    struct kafka_join_group_response response;
+
+    open_group_log(fixture);
+    kafka_join_group_request_defaults(&request);
+    request.group_id = fixture_text("g");
+    request.session_timeout_ms = 10000;
+    request.rebalance_timeout_ms = 60000;
+    request.protocol_type = fixture_text("consumer");
+    request.protocols.at = &protocol;
+    request.protocols.count = 1;
+    fixture_ask(fixture, KAFKA_JOIN_GROUP, 3, &request, &response);
+    cr_assert_eq(response.error, 0, "alone: at once");
+    uint32_t parked = fixture_send(fixture, 1, KAFKA_JOIN_GROUP, 3, &request);
+    fixture_run(fixture);
+    cr_assert(!fixture->calls[parked].done, "it waits for the first member to come back");
+    control_drain(fixture->control);
+    fixture_run(fixture);
+    fixture_answer(fixture, parked, &response);
+    cr_expect_eq(response.error, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+    fixture_free(fixture);
+}
