@@ -61,7 +61,7 @@ Test(ethdev_pair, sends_wait_until_the_server_is_found, .timeout = 30)
 static struct nic_address
 pass(struct nic *sender, const struct nic_address *to, struct nic *receiver, uint32_t byte_count)
 {
-    struct nic_received received = {NULL};
+    struct nic_received received = {.bytes = NULL};
     uint32_t wrong = 0;
 
     cr_assert(pair_send(sender, to, byte_count, byte_count));
