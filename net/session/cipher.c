@@ -17,8 +17,10 @@
 #include "engine/base/check.h"
 #include "engine/base/hash.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 
 #define CIPHER_IV_BYTES 12
 #define CIPHER_FLAGS_AT 1u /* in the header, net/wire/wire.h */
@@ -61,6 +63,14 @@ cipher_next_key(EVP_CIPHER_CTX *context, const uint8_t *salt, uint8_t *ret_key)
     CHECK(EVP_CipherInit_ex(context, NULL, NULL, NULL, iv, -1) == 1);
     CHECK(EVP_CipherUpdate(context, ret_key, &count, zeros, WIRE_KEY_BYTES) == 1);
     CHECK(count == WIRE_KEY_BYTES);
+}
+
+/* The tag as the provider takes it. By this and not by EVP_CIPHER_CTX_ctrl(), which makes the same
+ * of it at the price of a search through its table of controls. */
+static ALWAYS_INLINE OSSL_PARAM
+cipher_tag(uint8_t *tag)
+{
+    return OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, WIRE_TAG_BYTES);
 }
 
 static void
@@ -198,13 +208,13 @@ session_cipher_seal(struct session_cipher *cipher,
     EVP_CIPHER_CTX *context = cipher->seal;
     uint8_t *frames = datagram + header_bytes;
     int frame_bytes = (int)(byte_count - header_bytes);
-    int good = EVP_EncryptInit_ex(context, NULL, NULL, NULL, iv);
+    OSSL_PARAM tag[] = {cipher_tag(datagram + byte_count), OSSL_PARAM_END};
+    int good = EVP_EncryptInit_ex2(context, NULL, NULL, iv, NULL);
     good &= EVP_EncryptUpdate(context, NULL, &count, datagram, (int)header_bytes);
     if (frame_bytes > 0)
         good &= EVP_EncryptUpdate(context, frames, &count, frames, frame_bytes);
     good &= EVP_EncryptFinal_ex(context, datagram + byte_count, &count);
-    good &= EVP_CIPHER_CTX_ctrl(
-        context, EVP_CTRL_AEAD_GET_TAG, WIRE_TAG_BYTES, datagram + byte_count);
+    good &= EVP_CIPHER_CTX_get_params(context, tag);
     CHECK(good == 1);
     return total;
 }
@@ -269,11 +279,11 @@ session_cipher_open(struct session_cipher *cipher,
 
     cipher_iv(cipher->open_salt, header->packet_number, iv);
     memcpy(tag, trailer, sizeof(tag));
-    int good = EVP_DecryptInit_ex(context, NULL, NULL, NULL, iv);
+    const OSSL_PARAM expected[] = {cipher_tag(tag), OSSL_PARAM_END};
+    int good = EVP_DecryptInit_ex2(context, NULL, NULL, iv, expected);
     good &= EVP_DecryptUpdate(context, NULL, &count, datagram, (int)aad_bytes);
     if (frame_bytes > 0)
         good &= EVP_DecryptUpdate(context, to, &count, datagram + aad_bytes, (int)frame_bytes);
-    good &= EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, WIRE_TAG_BYTES, tag);
     CHECK(good == 1);
     if (EVP_DecryptFinal_ex(context, to + frame_bytes, &count) != 1)
         return false;
