@@ -155,12 +155,11 @@ door_share_room(struct door *door)
 static COLD void
 door_go_on_stopping(struct door *door)
 {
-    bool force = door->now_ns >= door->stop_deadline_ns;
-
     if (!door->stopping) {
         door->stopping = true;
         door->stop_deadline_ns = door->now_ns + DOOR_STOP_NS;
     }
+    bool force = door->now_ns >= door->stop_deadline_ns;
     for (uint32_t i = 0; i <= door->bucket_mask; i++) {
         if (door->buckets[i] == DOOR_NONE)
             continue;
@@ -240,8 +239,10 @@ door_poll(void *tile, uint64_t now_ns)
     /* Pairs with door_stop(). */
     if (UNLIKELY(atomic_load_explicit(&door->stop, memory_order_acquire) != 0))
         door_go_on_stopping(door);
+    /* Grants first: a client's HELLO cannot come before its grant was in the ring. */
+    report.work = door_session__take_grants(door);
     uint32_t received = door_receive__run(door);
-    report.work = received + door_forward__receive(door) + door_session__take_grants(door);
+    report.work += received + door_forward__receive(door);
     door_link__publish(door); /* batches first: the log tile may begin */
     report.work += door_link__drain(door);
     if (door->kick) {

@@ -6,7 +6,7 @@
  * (net/request/request.h). It makes no system call on a carrier that bypasses the kernel, allocates
  * nothing, and never waits for a disk. One poll:
  *
- *   1 receive a burst   2 classify by header (length, version, session; unknown: silence, counted)
+ *   0 grants   1 receive bursts   2 classify by header (length, version, session; unknown: silence)
  *   3 session_receive: open, order; DATA -> CRC of the batch -> byte ring -> REQUEST_PRODUCE
  *   4 publish descriptors once, release the burst   5 responses -> COMMIT, FETCHED, ANSWER,
  * RESOLVED 6 transmit: up to DOOR_SESSION_BURST datagrams a session, acks included   7 housekeeping

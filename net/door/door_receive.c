@@ -2,8 +2,8 @@
  *
  * Cheap checks come first: header, table, address; only then the cipher. What is wrong is counted
  * and answered by silence; the one answer to an address that is not validated is a RETRY, which is
- * shorter than the HELLO. Room is asked for before a packet is opened: a packet that is taken finds
- * a place for every batch in it. */
+ * shorter than the HELLO. Room is asked for before a packet is taken: one that is finds a place
+ * for every batch in it; one that is not keeps a slot of the session's pool, or comes again. */
 #include "net/door/door_internal.h"
 
 /* The answer to a HELLO without a good cookie: nothing is kept for its address. */
