@@ -189,6 +189,7 @@ init_port(struct ethdev *port, const struct ethdev_config *config, struct diag_t
         port->config.datagram_bytes_max = NIC_DATAGRAM_BYTES;
     port->port_id = ETHDEV_NO_PORT;
     port->exception_id = ETHDEV_NO_PORT;
+    port->kernel_fd = -1;
     port->queue_count = (uint16_t)config->queue_count;
     port->ip = ipv4_of(&config->local);
     port->peer_ip = config->peer.port != 0 ? ipv4_of(&config->peer) : 0;

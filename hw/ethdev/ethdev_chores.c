@@ -119,7 +119,10 @@ speak_arp(struct ethdev_queue *queue)
         uint32_t bytes = frame_arp_announce(&queue->local, ethdev__frame_of(buffer));
         queue->is_announced = transmit_bytes(queue, buffer, bytes) != 0;
     }
-    if (queue->port->peer_ip != 0) {
+    if (queue->port->kernel_fd >= 0) {
+        ethdev__ask_kernel(queue->port);
+        ethdev__count(&queue->nic.counters.syscalls, 2);
+    } else if (queue->port->peer_ip != 0) {
         buffer = rte_pktmbuf_alloc(queue->pool);
         if (buffer == NULL)
             return;

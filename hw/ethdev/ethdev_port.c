@@ -294,6 +294,8 @@ ethdev__port_start(struct ethdev *port, struct diag_trail *trail)
 
     if (rc == RC_OK)
         rc = start_device(port, trail);
+    if (rc == RC_OK)
+        rc = ethdev__kernel_open(port, trail);
     if (rc == RC_OK && port->config.exception != NULL)
         rc = start_exception(port, trail);
     if (rc == RC_OK)
@@ -309,6 +311,7 @@ ethdev__port_start(struct ethdev *port, struct diag_trail *trail)
 void
 ethdev__port_stop(struct ethdev *port)
 {
+    ethdev__kernel_close(port);
     if (port->exception_id != ETHDEV_NO_PORT)
         ethdev__device_remove(port->exception_id);
     if (port->port_id != ETHDEV_NO_PORT)

@@ -69,6 +69,7 @@ struct ethdev {
     struct ethdev_config config; /* its strings are not kept */
     uint8_t mac[FRAME_MAC_BYTES];
     uint32_t ip;
+    int kernel_fd;               /* by which the kernel is asked for the peer; -1: ARP of our own */
     uint32_t peer_ip;            /* 0: server role */
     _Atomic uint64_t peer_mac;   /* low 6 bytes, as they stand in a frame; 0: not known yet. Written
                                     and read relaxed: one word tells all. */
@@ -112,6 +113,16 @@ void ethdev__take_other(struct ethdev_queue *queue,
 /* Announces, asks for the peer, reads the port's own counters, each when due; brings frames from
  * the exception port. Called in each idle poll and now and then in busy ones. */
 void ethdev__do_chores(struct ethdev_queue *queue);
+
+/* ---- ethdev_kernel.c: a port that the kernel has as well ---- */
+
+/* Makes kernel_fd where it is needed: the client role on a shared interface. */
+enum rc ethdev__kernel_open(struct ethdev *port, struct diag_trail *trail) MUST_USE;
+void ethdev__kernel_close(struct ethdev *port);
+/* Where the kernel keeps ARP to itself (a shared AF_XDP interface), it is asked for the peer's
+ * hardware address instead, and made to find it. Two system calls; nothing learnt: ask again later.
+ */
+void ethdev__ask_kernel(struct ethdev *port);
 
 /* ---- small things of the hot path ---- */
 
