@@ -236,6 +236,8 @@ log_take_events(struct log *log, struct log_event *events, uint32_t count)
 static struct broker broker;
 static struct clock sim_clock;
 static struct ring rings[3][2];
+static struct byte_ring bytes; /* of requester 2, a net tile */
+static _Alignas(64) uint8_t byte_memory[4096];
 static _Alignas(128) uint8_t memory[3][2][SLOTS * 64];
 
 static void
@@ -250,6 +252,8 @@ set_up(void)
         ring_init(&rings[i][1], memory[i][1], sizeof(struct response), SLOTS);
         links[i] = (struct broker_link){.request = &rings[i][0], .response = &rings[i][1]};
     }
+    byte_ring_init(&bytes, byte_memory, sizeof(byte_memory));
+    links[2].bytes = &bytes;
     broker_init(&broker, &script, &sim_clock, links, 3);
 }
 
@@ -355,6 +359,63 @@ Test(broker, acks_0_is_answered_once_and_its_ack_goes_nowhere)
     poll();
     cr_assert(ring_is_empty(&rings[1][1]));
     cr_assert_eq(broker.requesters[1].outstanding, 0u);
+}
+
+/* A batch of a net tile in its byte ring. */
+static void
+ask_with_bytes(uint32_t slot, uint64_t ctx, uint64_t count)
+{
+    uint64_t ticket;
+    uint8_t *at = byte_ring_reserve(&bytes, count, &ticket);
+    struct request request = {.kind = REQUEST_PRODUCE,
+                              .flags = REQUEST_FLAG_RELEASE,
+                              .requester = 2,
+                              .slot = slot,
+                              .incarnation = 5,
+                              .ctx = ctx,
+                              .u.produce = {.batch = at, .batch_bytes = (uint32_t)count}};
+
+    cr_assert_not_null(at);
+    request.u.produce.release_to = byte_ring_end(ticket, count);
+    cr_assert_eq(ring_push(&rings[2][0], &request, 1), 1u);
+}
+
+Test(broker, bytes_of_a_refused_batch_are_given_back)
+{
+    ask_with_bytes(9, 1, 1000);
+    cr_assert_lt(byte_ring_free(&bytes), sizeof(byte_memory));
+    poll();
+    cr_assert_eq(answer(2).rc, RC_UNKNOWN_PARTITION);
+    cr_assert_eq(byte_ring_free(&bytes), sizeof(byte_memory));
+}
+
+Test(broker, bytes_of_a_batch_that_must_wait_stay_until_it_is_taken)
+{
+    script.append_again = 2;
+    ask_with_bytes(7, 1, 1000);
+    ask_with_bytes(3, 2, 1000);
+    uint64_t free_bytes = byte_ring_free(&bytes);
+    poll();
+    cr_assert_eq(byte_ring_free(&bytes), free_bytes, "given back before it was copied");
+    poll();
+    poll();
+    cr_assert_eq(byte_ring_free(&bytes), sizeof(byte_memory));
+    cr_assert_eq(answer(2).ctx, 1u);
+    cr_assert_eq(answer(2).ctx, 2u);
+}
+
+Test(broker, bytes_are_given_back_long_before_the_answer)
+{
+    script.hold_acks = true;
+    ask_with_bytes(3, 1, 500);
+    ask_with_bytes(3, 2, 700);
+    poll();
+    cr_assert_eq(byte_ring_free(&bytes), sizeof(byte_memory));
+    cr_assert(ring_is_empty(&rings[2][1]));
+    script.hold_acks = false;
+    poll();
+    cr_assert_eq(answer(2).ctx, 1u);
+    cr_assert_eq(answer(2).ctx, 2u);
 }
 
 Test(broker, reads_that_must_wait_are_answered_later_in_order)
