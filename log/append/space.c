@@ -1,8 +1,9 @@
 /* Segment space ahead of need: preallocation of the active file, and the next segment's file.
  *
  * A batch is admitted only when the files have room for everything of its partition that is not yet
- * written. A roll is chosen when a batch is admitted: the next segment begins at the log's end of
- * that moment, so its file can have its name before anything must go into it. */
+ * written. A roll is chosen when a batch is admitted, or by age when none comes: the next segment
+ * begins at the log's end of that moment, so its file can have its name before anything must go
+ * into it. */
 #include "log/append/store.h"
 
 #include "engine/base/check.h"
@@ -59,6 +60,15 @@ space_may_roll(const struct log *log, const struct partition *partition)
            (partition->space_retry_ns == 0 || log->now_ns >= partition->space_retry_ns);
 }
 
+static bool
+space_is_old(const struct log *log, const struct partition *partition)
+{
+    const struct segment *active = partition_active(log, partition);
+
+    return partition->next_offset != active->base_offset &&
+           log->wall_ms - active->created_ms >= partition->config.segment_ms;
+}
+
 /* Is the active segment to be left? By size with what waits for it, or by age. */
 static bool
 space_roll_due(const struct log *log, const struct partition *partition)
@@ -73,7 +83,7 @@ space_roll_due(const struct log *log, const struct partition *partition)
         return true; /* index deltas have 32 bits */
     if (partition->write_position + waiting >= limit - limit / 16)
         return true;
-    return log->wall_ms - active->created_ms >= partition->config.segment_ms;
+    return space_is_old(log, partition);
 }
 
 static void
@@ -129,6 +139,22 @@ space_reserve(struct log *log, struct partition *partition, uint64_t count)
     if (need <= have)
         return RC_OK;
     return partition->space_retry_ns != 0 ? RC_NO_SPACE : RC_AGAIN;
+}
+
+void
+space_leave_old(struct log *log, struct partition *partition)
+{
+    if (partition->state != PARTITION_OPEN || partition->has_failed ||
+        !space_is_old(log, partition))
+        return;
+    /* Begins the roll, or goes on with it: an append would do no more. */
+    (void)space_reserve(log, partition, 0);
+    if (!space_is_old(log, partition))
+        return;
+    if (partition->gather == TAIL_NONE)
+        return;
+    partition->is_forced = true; /* too little to be written without need */
+    flush_consider(log, partition);
 }
 
 static void

@@ -110,6 +110,9 @@ void group_fail(struct log *log);
 /* Is there segment space for all unflushed bytes and count more? RC_OK, RC_AGAIN (a job is under
  * way), RC_NO_SPACE. Starts jobs ahead of need and rolls. */
 enum rc space_reserve(struct log *log, struct partition *partition, uint64_t count);
+/* Leaves an active segment that is older than segment.ms although no append comes, so that it can
+ * be deleted by age: one step at a time, to be called now and then. */
+void space_leave_old(struct log *log, struct partition *partition);
 /* Bytes of file that so many batch bytes take at most. */
 static ALWAYS_INLINE uint64_t
 space_worst(uint64_t batch_bytes)

@@ -229,9 +229,13 @@ retain_poll(struct log *log, uint64_t now_ns)
     if (log->retain_scan == 0)
         log->wall_ms = clock_wall_ms(log->config.clock);
     uint32_t end = min_u32(log->partition_high, log->retain_scan + RETAIN_PARTITIONS_PER_POLL);
-    for (; log->retain_scan < end; log->retain_scan++)
-        if (log->partitions[log->retain_scan].incarnation != 0)
-            work += retain_look(log, &log->partitions[log->retain_scan]);
+    for (; log->retain_scan < end; log->retain_scan++) {
+        struct partition *partition = &log->partitions[log->retain_scan];
+        if (partition->incarnation == 0)
+            continue;
+        space_leave_old(log, partition);
+        work += retain_look(log, partition);
+    }
     if (log->retain_scan >= log->partition_high) {
         log->retain_scan = 0;
         log->retain_next_ns = now_ns + RETAIN_SCAN_NS;

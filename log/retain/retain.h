@@ -6,7 +6,8 @@
  *
  * That order leaves nothing that a start would have to guess: what the manifest does not list and
  * no one serves may go. Only sealed segments are deleted, oldest first, one at a time per
- * partition, never past the high watermark.
+ * partition, never past the high watermark. An active segment older than segment.ms is left by the
+ * same look, or the last records of a topic at rest would stay for ever.
  *
  * Runs on: the log tile. Allocates: nothing. Blocks: never. */
 #ifndef EAGRE_LOG_RETAIN_RETAIN_H

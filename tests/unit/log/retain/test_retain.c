@@ -115,6 +115,57 @@ Test(retain, the_oldest_go_when_they_are_too_old, .timeout = 30)
     rig_fini(&rig);
 }
 
+Test(retain, an_old_segment_is_left_although_nothing_comes, .timeout = 30)
+{
+    static struct rig rig;
+    const struct log_partition_config config = {
+        .segment_bytes = 10 * MIB, .segment_ms = 60000, .retention_ms = -1};
+
+    start(&rig, 5, &config);
+    const struct partition *partition = rig_partition(&rig, 0);
+    const struct segment *segments = rig.tiles[0].log->segments.segments;
+    cr_assert_eq(partition->segments.count, 1);
+    wait_for_scan(&rig);
+    cr_assert_eq(partition->segments.count, 1, "it is not old yet");
+    clock_sim_advance(&rig.clock, 60 * NS_PER_S);
+    wait_for_scan(&rig);
+    cr_assert_eq(partition->segments.count, 2);
+    cr_assert_eq(segments[partition->segments.newest].base_offset, partition->next_offset);
+    cr_assert(segments[partition->segments.oldest].sealed);
+    clock_sim_advance(&rig.clock, 1000 * NS_PER_S);
+    wait_for_scan(&rig);
+    cr_assert_eq(partition->segments.count, 2, "an empty one is not left, however old");
+    rig_verify(&rig, 0);
+    rig_append(&rig, &(struct rig_append){.partition = 0, .bytes = 3000, .records = 2});
+    rig_settle(&rig);
+    rig_verify(&rig, 0);
+    restart(&rig);
+    rig_verify(&rig, 0);
+    rig_fini(&rig);
+}
+
+Test(retain, the_last_records_go_too_when_they_are_too_old, .timeout = 30)
+{
+    static struct rig rig;
+    const struct log_partition_config config = {
+        .segment_bytes = 10 * MIB, .segment_ms = 60000, .retention_ms = 60000};
+
+    start(&rig, 6, &config);
+    uint64_t end = rig_partition(&rig, 0)->next_offset;
+    clock_sim_advance(&rig.clock, 100 * NS_PER_S);
+    wait_for_scan(&rig);
+    cr_assert_eq(rig_partition(&rig, 0)->start_offset, end);
+    cr_assert_eq(rig_partition(&rig, 0)->next_offset, end);
+    cr_assert_eq(rig_partition(&rig, 0)->segments.count, 1);
+    restart(&rig);
+    cr_assert_eq(rig_partition(&rig, 0)->start_offset, end);
+    cr_assert_eq(rig_partition(&rig, 0)->next_offset, end);
+    rig_append(&rig, &(struct rig_append){.partition = 0, .bytes = 3000, .records = 2});
+    rig_settle(&rig);
+    rig_verify(&rig, 0);
+    rig_fini(&rig);
+}
+
 Test(retain, rests_while_the_tile_stops, .timeout = 60)
 {
     static struct rig rig;
