@@ -82,7 +82,7 @@ receive_fill(struct nic_socket *socket)
         uint32_t segment_bytes = receive_controls(socket, message);
 
         trains |= segment_bytes < message->msg_len;
-        if (message->msg_len == 0 || (message->msg_hdr.msg_flags & MSG_TRUNC) != 0) {
+        if (message->msg_len == 0) { /* one that was cut is too long all the same: R5 */
             nic_count(&socket->nic.counters.receive_malformed, 1);
             continue;
         }
