@@ -249,20 +249,23 @@ flush_start(struct log *log, struct partition *partition)
 
 /* ---- what must be flushed although it is little ---- */
 
+bool
+flush_pins(const struct log *log, const struct tail_entry *entry)
+{
+    if (entry->slot == TAIL_NO_SLOT)
+        return false;
+    const struct partition *partition = &log->partitions[entry->slot];
+    /* What a fenced partition has not flushed stays in the journal; reclaim knows. */
+    return entry->base_offset >= partition->flushed_offset && !partition->has_failed &&
+           (partition->state == PARTITION_OPEN || partition->state == PARTITION_DROPPING);
+}
+
 uint64_t
 flush_span(struct log *log)
 {
-    while (log->unflushed < log->durable_entry) {
-        const struct tail_entry *entry = tail_at(&log->tail, log->unflushed);
-        if (entry->slot != TAIL_NO_SLOT) {
-            const struct partition *partition = &log->partitions[entry->slot];
-            /* What a fenced partition has not flushed stays in the journal; reclaim knows. */
-            if (entry->base_offset >= partition->flushed_offset && !partition->has_failed &&
-                (partition->state == PARTITION_OPEN || partition->state == PARTITION_DROPPING))
-                break;
-        }
+    while (log->unflushed < log->durable_entry &&
+           !flush_pins(log, tail_at(&log->tail, log->unflushed)))
         log->unflushed++;
-    }
     if (log->unflushed >= log->tail.next)
         return 0;
     return log->ring.head - tail_at(&log->tail, log->unflushed)->position;

@@ -168,12 +168,29 @@ reclaim_begin(struct log *log)
     return true;
 }
 
+/* Is everything in segments that the journal has of entries below pin_end? Batches of the bulk
+ * bypass do not count: the journal never had their bytes, and their write may have to wait for a
+ * group that waits for this very file. */
+static bool
+reclaim_is_flushed(struct log *log)
+{
+    struct log_reclaim *reclaim = &log->reclaim;
+
+    (void)flush_span(log);
+    reclaim->flushed = max_u64(reclaim->flushed, log->unflushed);
+    for (; reclaim->flushed < reclaim->pin_end; reclaim->flushed++) {
+        const struct tail_entry *entry = tail_at(&log->tail, reclaim->flushed);
+        if (!entry->is_bulk && flush_pins(log, entry))
+            return false;
+    }
+    return true;
+}
+
 static bool
 reclaim_flush(struct log *log)
 {
     log->pin_end = max_u64(log->pin_end, log->reclaim.pin_end);
-    (void)flush_span(log);
-    if (log->unflushed < log->reclaim.pin_end)
+    if (!reclaim_is_flushed(log))
         return false;
     if (reclaim_is_blocked(log)) {
         log->reclaim.has_failed = true;

@@ -152,6 +152,8 @@ uint32_t flush_prepare(struct log *log, struct partition *partition);
 void flush_give_back(struct log *log, struct partition *partition);
 /* Hands the request of a flush to the ring, or leaves it to flush_poll(). */
 void flush_submit(struct log *log, uint32_t flush_idx);
+/* Is the entry's batch still to be written to its segment? */
+bool flush_pins(const struct log *log, const struct tail_entry *entry);
 /* Moves log->unflushed over what is flushed; returns the ring bytes from the first unflushed entry
  * to the head. */
 uint64_t flush_span(struct log *log);

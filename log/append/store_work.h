@@ -111,6 +111,7 @@ struct log_reclaim {
     enum reclaim_step step;
     uint32_t file_idx; /* LOG_NONE: at stop */
     uint64_t pin_end;  /* tail entries below must be flushed */
+    uint64_t flushed;  /* entries below are, or the journal does not have them */
     uint64_t replay_from;
     uint64_t retry_ns;
     uint64_t bytes; /* of the checkpoint */

@@ -470,6 +470,9 @@ prepare_damage(struct run *run, uint64_t *ret_mark)
     return true;
 }
 
+/* Batches that bypassed the journal, over all cases. */
+static uint64_t bulk_batches;
+
 /* How damage showed; a family in which nothing ever shows would prove nothing. */
 static struct {
     uint32_t refused;
@@ -728,6 +731,7 @@ try_one(uint64_t number, const struct sim_options *options)
                                            : "good");
     if (verdict == VERDICT_BAD)
         printf("  to repeat: tests/sim/run --fault %" PRIu64 "\n", number);
+    bulk_batches += rig_bulk_batches(&run.rig);
     run_fini(&run);
     return verdict;
 }
@@ -785,5 +789,6 @@ main(int count, char **arguments)
         if (at - options.first < options.count && sim_options_mine(&options, at))
             try_family(at, &options, &passed, &failed);
     }
+    printf("%" PRIu64 " batches bypassed the journal\n", bulk_batches);
     return sim_options_end(passed, failed);
 }

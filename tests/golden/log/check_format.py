@@ -142,6 +142,39 @@ def check_journal():
     expect("no producer", (entries[3]["producer_id"], entries[3]["producer_epoch"]), (-1, -1))
 
 
+def check_journal_bulk():
+    """A group of version 2: the payload in two pieces, a reference and its mark."""
+    data = load("journal_bulk.bin")
+    group = decode("journal_group_header", data, BLOCK)
+    table = data[BLOCK:BLOCK + group["header_bytes"]]
+    expect("bulk group crc", group["crc"], crc32c(table[64:], crc32c(table[:60])))
+    expect("bulk version", group["version"], 2)
+    payload = data[BLOCK + group["header_bytes"]:]
+    entries = [decode("journal_entry", table, 64 + 96 * i) for i in range(group["entry_count"])]
+    expect("bulk kinds", [entry["kind"] for entry in entries], [1, 1, 8, 9])
+    end = 0
+    for entry in entries[:2]:
+        at = entry["payload_position"]
+        expect("behind the one before or at the next block", at in (end, -(-end // BLOCK) * BLOCK), True)
+        expect("zeros between", payload[end:at], bytes(at - end))
+        length, base, epoch, right = batch(payload, at)
+        expect("bulk batch crc", right, True)
+        expect("bulk fields", (length, base, epoch), (entry["length"], entry["base_offset"], entry["leader_epoch"]))
+        end = at + length
+    expect("bulk payload bytes", group["payload_bytes"], end)
+    expect("bulk padding", payload[end:], bytes(-end % BLOCK))
+    reference = entries[2]
+    expect("reference", (reference["incarnation"], reference["payload_position"], reference["base_offset"], reference["length"]), (0xA3, 0, 1000, 200))
+    expect("reference's prefix", reference["prefix"], payload[:21])
+    expect("reference's producer", (reference["producer_id"], reference["base_sequence"], reference["last_offset_delta"]), (77, 12, 2))
+    mark = decode("journal_mark", table, 64 + 96 * 3)
+    expect("mark", (mark["kind"], mark["incarnation"], mark["run_bytes"], mark["position"]), (9, 0xA3, 4096, 12288))
+    expect("mark's segment", (mark["segment_base_offset"], mark["next_offset"], mark["manifest_generation"]), (900, 1003, 7))
+    expect("mark's statistics", (mark["batch_bytes"], mark["max_timestamp_offset"], mark["max_timestamp_ms"], mark["created_ms"]),
+           (5000, 1000, 1700000000456, 1700000000123))
+    expect("mark covers the reference", mark["next_offset"] > reference["base_offset"] + reference["last_offset_delta"], True)
+
+
 def check_segment():
     data = load("segment.bin")
     run = decode("run_header", data)
@@ -230,9 +263,9 @@ def check_checkpoint():
 
 
 def main():
-    for check in (check_meta, check_journal, check_segment, check_manifest, check_checkpoint):
+    for check in (check_meta, check_journal, check_journal_bulk, check_segment, check_manifest, check_checkpoint):
         check()
-    expect("number of layouts", len(LAYOUTS), 16)
+    expect("number of layouts", len(LAYOUTS), 17)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

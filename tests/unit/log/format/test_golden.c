@@ -106,6 +106,52 @@ Test(golden, journal, .timeout = 5)
     expect_golden("journal.bin", 3 * (size_t)FORMAT_BLOCK_BYTES);
 }
 
+/* A group of version 2: two batches in two pieces of the payload, a reference and its mark. */
+Test(golden, journal_bulk, .timeout = 5)
+{
+    uint8_t *table = image + FORMAT_BLOCK_BYTES;
+    uint8_t *payload = image + 2 * (size_t)FORMAT_BLOCK_BYTES;
+    struct journal_entry *entries = (void *)(table + JOURNAL_GROUP_HEADER_BYTES);
+    struct journal_file_header file = {.tile_idx = 1, .file_idx = 2, .file_bytes = 1 << 22};
+    struct journal_group_header header = {
+        .version = JOURNAL_GROUP_VERSION_BULK,
+        .tile_idx = 1,
+        .epoch = journal_epoch_next(journal_epoch_next(0, 0), 0x123456789a),
+        .number = 43,
+        .durable_through = 42,
+        .payload_bytes = FORMAT_BLOCK_BYTES + 61,
+        .entry_count = 4,
+        .file_sequence = 6,
+        .previous_header_crc = 0xdeadbeef,
+        .block = 1,
+    };
+    const struct journal_mark mark = {
+        .run_bytes = 4096,
+        .incarnation = 0xa3,
+        .next_offset = 1003,
+        .segment_base_offset = 900,
+        .position = 12288,
+        .batch_bytes = 5000,
+        .max_timestamp_offset = 1000,
+        .max_timestamp_ms = 1700000000456,
+        .created_ms = 1700000000123,
+        .manifest_generation = 7,
+    };
+
+    memcpy(file.node_uuid, uuid, sizeof(uuid));
+    journal_file_header_encode(&file, image);
+    memset(payload, 0, 2 * (size_t)FORMAT_BLOCK_BYTES);
+    sample_batch(payload, &first);
+    sample_batch(payload + FORMAT_BLOCK_BYTES, &second);
+    journal_entry_data(&entries[0], 0xa1, payload, 0, 1700000000789);
+    journal_entry_data(
+        &entries[1], 0xa2, payload + FORMAT_BLOCK_BYTES, FORMAT_BLOCK_BYTES, 1700000000789);
+    journal_entry_reference(&entries[2], 0xa3, payload, 1700000000789);
+    journal_entry_mark(&entries[3], &mark);
+    (void)journal_table_seal(table, &header);
+    expect_golden("journal_bulk.bin", 4 * (size_t)FORMAT_BLOCK_BYTES);
+}
+
 /* A sealed segment: one run, then a footer with every section type. */
 Test(golden, segment, .timeout = 5)
 {

@@ -109,6 +109,98 @@ Test(journal_table, impossible_fields_are_refused_even_with_a_right_crc, .timeou
     }
 }
 
+/* A group of version 2: a batch, another behind a gap of zeros, a reference and its mark. */
+static void
+build_bulk(void)
+{
+    struct journal_entry *entries = (void *)(table + JOURNAL_GROUP_HEADER_BYTES);
+    struct sample first = {.base_offset = 100, .record_count = 3, .bytes = 200, .fill = 1};
+    struct sample second = {.base_offset = 103, .record_count = 2, .bytes = 90, .fill = 2};
+    struct journal_mark mark = {.run_bytes = 4096,
+                                .incarnation = 0xa3,
+                                .next_offset = 105,
+                                .segment_base_offset = 90,
+                                .position = 8192};
+    struct journal_group_header header = {.version = JOURNAL_GROUP_VERSION_BULK,
+                                          .epoch = 5,
+                                          .number = 10,
+                                          .durable_through = 9,
+                                          .payload_bytes = 4096 + 90,
+                                          .entry_count = 4,
+                                          .block = 1};
+
+    memset(table, 0xee, sizeof(table));
+    sample_batch(payload, &first);
+    sample_batch(payload + 200, &second);
+    journal_entry_data(&entries[0], 0xa1, payload, 0, 55);
+    journal_entry_data(&entries[1], 0xa2, payload + 200, 4096, 55);
+    journal_entry_reference(&entries[2], 0xa3, payload + 200, 55);
+    journal_entry_mark(&entries[3], &mark);
+    (void)journal_table_seal(table, &header);
+}
+
+Test(journal_table, version_2_alone_has_gaps_references_and_marks, .timeout = 5)
+{
+    struct journal_group_header header;
+
+    for (uint32_t without = 0; without < 4; without++) {
+        build_bulk();
+        cr_assert_eq(journal_table_check(table, FORMAT_BLOCK_BYTES, &header), RC_OK);
+        struct journal_mark mark = journal_mark_of(&journal_table_entries(table)[3]);
+        cr_assert(mark.position == 8192 && mark.next_offset == 105 && mark.kind == JOURNAL_MARK);
+        put_u16_le(table + 4, JOURNAL_GROUP_VERSION);
+        if (without == 1) /* only the gap is left, then only the mark, then only the reference */
+            put_u64_le(table + 36, 4096 + 90 + ((uint64_t)2 << 32));
+        if (without == 2) {
+            put_u32_le(table + 64 + 96 + 48, 200);
+            put_u32_le(table + 36, 290);
+            memcpy(table + 64 + 192, table + 64 + 96, 8);
+            table[64 + 192] = JOURNAL_EPOCH;
+        }
+        if (without == 3) {
+            put_u32_le(table + 64 + 96 + 48, 200);
+            put_u64_le(table + 36, 290 + ((uint64_t)3 << 32));
+        }
+        reseal();
+        cr_assert_eq(
+            journal_table_check(table, FORMAT_BLOCK_BYTES, &header), RC_CORRUPT, "%u", without);
+    }
+}
+
+Test(journal_table, impossible_fields_of_version_2_are_refused, .timeout = 5)
+{
+    static const struct {
+        const char *what;
+        uint32_t at;
+        uint8_t value;
+    } bad[] = {
+        {"version 0", 4, 0},
+        {"kind unknown", 64, JOURNAL_KIND_COUNT},
+        {"a gap to another place than a block", 64 + 96 + 48, 8},
+        {"a gap over a block", 64 + 96 + 49, 0x20},
+        {"reference with a place in the payload", 64 + 192 + 48, 1},
+        {"reference without an incarnation", 64 + 192 + 8, 0},
+        {"reference with another length than its batch", 64 + 192 + 52, 91},
+        {"mark in the middle of a block", 64 + 288 + 33, 0x21},
+        {"mark at position 0", 64 + 288 + 33, 0},
+        {"mark without a run", 64 + 288 + 5, 0},
+        {"run longer than its segment", 64 + 288 + 5, 0x30},
+        {"mark below its segment", 64 + 288 + 16, 90},
+        {"mark beyond all offsets", 64 + 288 + 23, 0x80},
+        {"mark without an incarnation", 64 + 288 + 8, 0},
+    };
+    struct journal_group_header header;
+
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        build_bulk();
+        cr_assert_neq(table[bad[i].at], bad[i].value, "%s", bad[i].what);
+        table[bad[i].at] = bad[i].value;
+        reseal();
+        cr_assert_eq(
+            journal_table_check(table, FORMAT_BLOCK_BYTES, &header), RC_CORRUPT, "%s", bad[i].what);
+    }
+}
+
 Test(journal_entry, damage_in_any_byte_of_its_batch_is_noticed, .timeout = 5)
 {
     build();

@@ -248,3 +248,69 @@ Test(recover, a_batch_too_long_for_the_ring_refuses_the_start_by_name, .timeout 
     rig_verify(&rig, 0);
     rig_fini(&rig);
 }
+
+/* Bulk batches, acknowledged; the process is gone. Returns where the last run begins. */
+static uint64_t
+leave_bulk(struct rig *rig, uint64_t seed)
+{
+    rig_init(rig, seed);
+    rig->config.bulk_bytes = 64 * KIB;
+    cr_assert_eq(rig_open(rig), RC_OK);
+    rig_create(rig, &plain);
+    append_acknowledged(rig, 0, 3, 1000);
+    append_acknowledged(rig, 0, 5, 70000);
+    uint64_t end = rig_partition(rig, 0)->synced.position;
+    rig_kill(rig);
+    return end - 18 * 4096; /* 70,000 bytes and a header */
+}
+
+Test(recover, R19_a_mark_counts_as_a_checkpoint, .timeout = 60)
+{
+    static struct rig rig;
+    static _Alignas(4096) uint8_t before[64 * 4096];
+    static _Alignas(4096) uint8_t after[64 * 4096];
+
+    (void)leave_bulk(&rig, 21);
+    read_file(&rig, SEGMENT_PATH, 0, before, sizeof before);
+    for (uint32_t i = 0; i < 2; i++) {
+        cr_assert_eq(rig_open(&rig), RC_OK, "%s", rig.trail.text);
+        cr_assert_eq(rig.report.batches_replayed, 0, "all stands in the segment");
+        cr_assert_eq(rig.report.batches_referred, i == 0 ? 5 : 0);
+        rig_reopen(&rig);
+        rig_verify(&rig, 0);
+        rig_kill(&rig);
+        read_file(&rig, SEGMENT_PATH, 0, after, sizeof after);
+        cr_assert_eq(memcmp(before, after, sizeof before), 0, "nothing was written over it");
+    }
+    rig_fini(&rig);
+}
+
+Test(recover, R20_a_damaged_run_before_a_mark_halts, .timeout = 60)
+{
+    static const uint64_t places[] = {8, 64 + 4, 64 + 100, 64 + 69999};
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(places); i++) {
+        static struct rig rig;
+        uint64_t run = leave_bulk(&rig, 22 + i);
+
+        cr_assert(disk_sim_flip_bit(rig.disk, SEGMENT_PATH, run + places[i], 3));
+        cr_assert_eq(rig_open(&rig), RC_OK, "%s", rig.trail.text);
+        cr_assert_eq(rig.report.partitions_halted, 1, "place %u", i);
+        cr_assert_not_null(strstr(rig.trail.text, "run before a mark"), "%s", rig.trail.text);
+        rig_fini(&rig);
+    }
+}
+
+Test(recover, R7_a_segment_shorter_than_its_mark_halts, .timeout = 60)
+{
+    static struct rig rig;
+    int fd;
+
+    uint64_t run = leave_bulk(&rig, 30);
+    cr_assert_eq(disk_open(rig.disk, SEGMENT_PATH, DISK_WRITE, &fd), RC_OK);
+    cr_assert_eq(disk_truncate(rig.disk, fd, run + 4096), RC_OK);
+    disk_close(rig.disk, fd);
+    cr_assert_eq(rig_open(&rig), RC_OK, "%s", rig.trail.text);
+    cr_assert_eq(rig.report.partitions_halted, 1);
+    rig_fini(&rig);
+}
