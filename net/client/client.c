@@ -338,7 +338,7 @@ eagre_deadline_us(struct eagre_client *client)
 /* ---- asking */
 
 int
-eagre_state(const struct eagre_client *client)
+eagre_get_state(const struct eagre_client *client)
 {
     if (client->is_refused)
         return EAGRE_STATE_REFUSED;
@@ -366,7 +366,7 @@ counted(const _Atomic uint64_t *counter)
 }
 
 void
-eagre_stats(const struct eagre_client *client, struct eagre_stats *ret, size_t struct_bytes)
+eagre_get_stats(const struct eagre_client *client, struct eagre_stats *ret, size_t struct_bytes)
 {
     struct eagre_stats stats = client->stats;
     const struct nic_counters *nic = &client->nic->counters;

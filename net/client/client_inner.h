@@ -65,10 +65,11 @@ struct producer_partition {
     uint32_t stored_next;   /* behind the last batch known to be stored */
     int16_t producer_epoch;
     bool is_queued;
-    bool
-        is_draining; /* something was not stored: answers are awaited, then sent again from there */
-    bool is_id_lost; /* what the server knows of the id is not what we know */
-    bool wants_id;   /* nothing is sent until a new one is there */
+    bool is_known;    /* the server has shown in this session that it knows the producer */
+    bool is_doubtful; /* out of order without a known cause: a gap, or stored before */
+    bool is_draining; /* not stored: answers are awaited, then it is sent again from there */
+    bool is_id_lost;  /* what the server knows of the id is not what we know */
+    bool wants_id;    /* nothing is sent until a new one is there */
 };
 
 struct eagre_producer {

@@ -6,17 +6,22 @@
  *
  *   answer            batch becomes     and the partition
  *   stored, again     delivered         earlier ones in doubt or refused were stored too (D1)
- *   out of order      DOUBT             drains
+ *   out of order      DOUBT             is doubtful, unless a refusal explains it
  *   passing error     REFUSED           drains
  *   final error       reported          drains; what follows takes over its sequences
  *
- *   drained (nothing unanswered):   oldest is DOUBT at the very sequence that is due -> the server
- *                                   lost what it had confirmed: a new id (D2)
- *                                   then everything is sent again, in order, after the backoff
+ * A partition that drains sends nothing until everything is answered, and then all that is left
+ * again, in order, after the backoff. One that is doubtful goes on with what was sent in earlier
+ * sessions: only that can have been stored. When all of it is answered as out of order, none is
+ * (D2), and the server lost what it had confirmed: all is sent again under a new id.
  *
  * D1: a later sequence can be there only if the earlier ones are. The server remembers the last
  * five batches of a producer; of older ones it cannot say where they are, so they are delivered
- * with EAGRE_OFFSET_UNKNOWN. D2: all were refused as out of order, so none of them is stored. */
+ * with EAGRE_OFFSET_UNKNOWN. D2: had any been stored, the last five of them would be duplicates.
+ *
+ * D3: a server that knows nothing of a producer takes any first sequence. So the first batch to a
+ * partition, of a session or of an id, travels alone until the answer shows that it is known;
+ * otherwise a refusal of the first would let the second in before it. */
 #include "net/client/client_parts.h"
 
 #include "engine/base/check.h"
@@ -170,7 +175,8 @@ static bool
 deliver_is_free(const struct eagre_client *client, const struct producer_partition *partition)
 {
     return !partition->is_draining && !partition->wants_id && partition->producer_id >= 0 &&
-           client->now_ns >= partition->resume_at_ns;
+           client->now_ns >= partition->resume_at_ns &&
+           (partition->is_known || partition->sent_count == 0); /* D3 */
 }
 
 /* The partition's next batch, ready to go, or NULL. */
@@ -182,7 +188,8 @@ deliver_next(struct eagre_client *client,
     struct eagre_producer *producer = partition->producer;
     struct client_batch *batch = partition->next;
 
-    while (batch != NULL && deliver_is_free(client, partition) && deliver_is_due(client, batch)) {
+    while (batch != NULL && deliver_is_free(client, partition) && deliver_is_due(client, batch) &&
+           !(partition->is_doubtful && batch->tries == 0)) {
         *ret_place = topic_place(client, producer->topic, batch->partition);
         if (*ret_place == NULL)
             return NULL;
@@ -242,7 +249,10 @@ deliver_settle(struct eagre_client *client, struct producer_partition *partition
                       &client->sending->producer->partitions[client->sending->partition] ==
                           partition;
 
-    if (!partition->is_draining || partition->sent_count > 0 || is_sending)
+    bool is_judged = partition->is_doubtful &&
+                     (partition->next == NULL || partition->next->tries == 0);
+
+    if ((!partition->is_draining && !is_judged) || partition->sent_count > 0 || is_sending)
         return;
     if (oldest != NULL && oldest->state == BATCH_DOUBT &&
         deliver_sequence(oldest) == partition->stored_next)
@@ -252,7 +262,7 @@ deliver_settle(struct eagre_client *client, struct producer_partition *partition
             batch->state = BATCH_WAITING;
     partition->next = oldest;
     partition->sequence_next = partition->stored_next;
-    partition->is_draining = false;
+    partition->is_draining = partition->is_doubtful = false;
     if (partition->is_id_lost) {
         partition->is_id_lost = false;
         partition->wants_id = partition->producer->wants_id = true;
@@ -292,6 +302,8 @@ deliver_stored(struct eagre_client *client,
         }
         earlier = after;
     }
+    partition->is_known = true;
+    partition->is_doubtful = false;
     outcome.is_duplicate = (commit->flags & WIRE_COMMIT_DUPLICATE) != 0 ||
                            commit->status == KAFKA_ERROR_DUPLICATE_SEQUENCE_NUMBER;
     client->stats.batches_duplicate += (uint64_t)outcome.is_duplicate;
@@ -365,11 +377,14 @@ deliver_commit(struct eagre_client *client, const struct wire_commit *commit)
         deliver_stored(client, batch, commit);
     } else if (error == KAFKA_ERROR_OUT_OF_ORDER_SEQUENCE_NUMBER) {
         batch->state = BATCH_DOUBT;
-        partition->is_draining = true;
+        partition->is_known = true;
+        partition->is_doubtful = !partition->is_draining;
     } else {
         deliver_refused(client, batch, error);
     }
     deliver_settle(client, partition);
+    if (partition->next != NULL)
+        producer_queue(partition->producer, partition);
 }
 
 /* ---- time, and the end of a session */
@@ -392,7 +407,7 @@ deliver_rewind(struct producer_partition *partition)
     partition->next = partition->oldest;
     partition->sequence_next = partition->stored_next;
     partition->sent_count = 0;
-    partition->is_draining = false;
+    partition->is_draining = partition->is_doubtful = partition->is_known = false;
     partition->resume_at_ns = 0;
     if (partition->next != NULL)
         producer_queue(partition->producer, partition);

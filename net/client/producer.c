@@ -180,7 +180,7 @@ producer_identified(struct eagre_producer *producer, int64_t id, int16_t epoch, 
         partition->producer_id = id;
         partition->producer_epoch = epoch;
         partition->sequence_next = partition->stored_next = 0;
-        partition->wants_id = false;
+        partition->wants_id = partition->is_known = false;
         if (partition->next != NULL)
             producer_queue(producer, partition);
     }

@@ -292,7 +292,8 @@ part_step(struct eagre_subscriber *subscriber, struct subscriber_part *part)
         if (place != NULL)
             (void)part_subscribe(subscriber, part, place);
     }
-    if (part->state == PART_READY || part->state == PART_PLACE)
+    bool is_waiting = part->state == PART_READY || part->state == PART_PLACE;
+    if (is_waiting || (part->state == PART_FLOWS && !part->has_end))
         client_tick_by(client, client->now_ns + CLIENT_TICK_NS);
     if (part->state != PART_FLOWS ||
         part->credit_base + part->freed_bytes - part->credit_sent < worth_sending)
@@ -471,9 +472,9 @@ subscriber_fetched(struct eagre_client *client, const struct wire_fetched *fetch
 /* ---- asking */
 
 int
-eagre_position(const struct eagre_subscriber *subscriber,
-               int32_t partition,
-               struct eagre_position *ret)
+eagre_get_position(const struct eagre_subscriber *subscriber,
+                   int32_t partition,
+                   struct eagre_position *ret)
 {
     if (subscriber->part_count == 0)
         return EAGRE_AGAIN;

@@ -198,10 +198,10 @@ topic_resolved(struct eagre_client *client, const struct wire_resolved *resolved
 }
 
 int
-eagre_topic_info(struct eagre_client *client,
-                 const char *name,
-                 int create,
-                 struct eagre_topic_info *ret)
+eagre_get_topic_info(struct eagre_client *client,
+                     const char *name,
+                     int create,
+                     struct eagre_topic_info *ret)
 {
     size_t count = name != NULL ? strlen(name) : 0;
 

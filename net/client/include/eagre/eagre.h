@@ -172,7 +172,7 @@ int eagre_fd(const struct eagre_client *client);
 /* Microseconds until eagre_poll() has something to do; 0: now; UINT64_MAX: nothing waits. */
 uint64_t eagre_deadline_us(struct eagre_client *client);
 
-int eagre_state(const struct eagre_client *client); /* enum eagre_state */
+int eagre_get_state(const struct eagre_client *client); /* enum eagre_state */
 /* Why the client is not open, or what ended the last session; "" when nothing did. Borrowed until
  * the next eagre_poll(). */
 const char *eagre_why(const struct eagre_client *client);
@@ -207,7 +207,8 @@ struct eagre_stats {
     uint64_t rtt_ns; /* smoothed round trip of the transport */
 };
 /* Copies struct_bytes = sizeof(struct eagre_stats) bytes. */
-void eagre_stats(const struct eagre_client *client, struct eagre_stats *ret, size_t struct_bytes);
+void
+eagre_get_stats(const struct eagre_client *client, struct eagre_stats *ret, size_t struct_bytes);
 
 /* ------------------------------------------------------------------- topic */
 
@@ -220,10 +221,10 @@ struct eagre_topic_info {
 /* What is known of a topic; asked again by itself when the server says that it changed. create: 1
  * lets the server create it if it may. EAGRE_AGAIN: asked for, poll and ask again; EAGRE_NOT_FOUND,
  * _DENIED, _LIMIT (topics_max, partitions_max), _INVALID (name). */
-int eagre_topic_info(struct eagre_client *client,
-                     const char *topic,
-                     int create,
-                     struct eagre_topic_info *ret);
+int eagre_get_topic_info(struct eagre_client *client,
+                         const char *topic,
+                         int create,
+                         struct eagre_topic_info *ret);
 
 /* ---------------------------------------------------------------- producer */
 
@@ -429,9 +430,9 @@ struct eagre_position {
 };
 /* EAGRE_OK; EAGRE_AGAIN: the place to begin at is not known yet; EAGRE_NOT_FOUND: not a partition
  * of this subscriber. */
-int eagre_position(const struct eagre_subscriber *subscriber,
-                   int32_t partition,
-                   struct eagre_position *ret);
+int eagre_get_position(const struct eagre_subscriber *subscriber,
+                       int32_t partition,
+                       struct eagre_position *ret);
 /* Partitions of this subscriber; 0 while the topic is not known yet. */
 uint32_t eagre_subscriber_partitions(const struct eagre_subscriber *subscriber);
 
