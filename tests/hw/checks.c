@@ -279,6 +279,7 @@ flood_one_way(struct hw_pair *pair, bool to_far)
     uint64_t sent = value(&counters->sent_packets);
     uint64_t lost = value(&counters->send_dropped);
     uint64_t errors = value(&counters->send_errors);
+    uint64_t queued = value(&counters->send_queued);
     uint64_t arrived = 0;
     uint32_t next = 0;
 
@@ -303,6 +304,7 @@ flood_one_way(struct hw_pair *pair, bool to_far)
            (unsigned long long)sent,
            (unsigned long long)lost,
            flow.count);
+    EXPECT(value(&counters->send_queued) - queued <= sent, "one that waited was counted twice");
     EXPECT(arrived <= sent, "more arrived than was sent");
     EXPECT(arrived > 0, "nothing arrived");
     return true;
