@@ -113,7 +113,8 @@ hw_open_device(const struct hw_options *options, struct hw_pair *ret_pair, struc
     const char *after = hw_option(options, "after", NULL);
     struct port near = {0};
     struct nic *far = NULL;
-    int ping_fd = -1;
+    bool shared = strcmp(hw_option(options, "shared", "no"), "yes") == 0;
+    int ping_fd = shared ? 0 : -1; /* the kernel keeps the address, and answers */
 
     enum rc rc = nic_address_parse(
         hw_option(options, "near", NULL), NEAR_PORT, &config.local, trail);
@@ -125,9 +126,9 @@ hw_open_device(const struct hw_options *options, struct hw_pair *ret_pair, struc
     }
     if (rc == RC_OK)
         rc = hw_open_far_socket(options, &far, trail);
-    if (rc == RC_OK)
+    if (rc == RC_OK && !shared)
         ping_fd = hw_open_far_ping(options, &config.local, trail);
-    if (ping_fd < 0) {
+    if (rc != RC_OK || ping_fd < 0) {
         nic_close(far);
         nic_close(near.nic);
         return rc != RC_OK ? rc : RC_DENIED;

@@ -47,7 +47,8 @@ enum rc hw_open_socket_between(const struct hw_options *options,
 enum rc hw_open_virtio(const struct hw_options *options,
                        struct hw_pair *ret_pair,
                        struct diag_trail *trail);
-/* A port of these devargs=, address near=; after= is a command to run when it is open. */
+/* A port of these devargs=, address near=; after= is a command to run when it is open;
+ * shared=yes: the kernel keeps the address beside it. */
 enum rc hw_open_device(const struct hw_options *options,
                        struct hw_pair *ret_pair,
                        struct diag_trail *trail);
