@@ -59,8 +59,12 @@ void door_receive__take(struct door *door, struct door_session *session);
 /* Those that waited for room. */
 void door_receive__retry(struct door *door);
 
-/* door_frame.c: the frames of one packet. Closes the session when they make no sense. */
-void door_frame__run(struct door *door, struct door_session *session, struct bytes frames);
+/* door_frame.c: the frames of one packet. Closes the session when they make no sense. False: the
+ * rest waits for a large buffer, and nothing more of this session is to be taken before it. */
+bool door_frame__run(struct door *door, struct door_session *session, struct bytes frames);
+/* The rest that waited; true when nothing waits any longer. */
+bool door_frame__run_stash(struct door *door, struct door_session *session);
+void door_frame__stash_drop(struct door *door, struct door_session *session);
 
 /* door_forward.c */
 /* False: there is no such door, or no room. */
@@ -82,7 +86,7 @@ void door_produce__refuse(struct door *door,
                           int16_t error);
 void door_produce__answered(struct door *door, const struct response *response);
 
-/* door_message.c */
+/* door_message.c: also RC_AGAIN, when there is no buffer and the frame can wait. */
 enum rc door_message__piece(struct door *door,
                             struct door_session *session,
                             const struct wire_data_frag *frag);

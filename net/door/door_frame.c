@@ -95,20 +95,66 @@ frame_one(struct door *door, struct door_session *session, const struct wire_fra
     }
 }
 
-void
-door_frame__run(struct door *door, struct door_session *session, struct bytes frames)
+static COLD void
+frame_refuse(struct door *door, struct door_session *session, enum rc rc, uint8_t type)
 {
-    struct wire_frame frame;
-    enum rc rc = RC_OK;
-
-    while (rc == RC_OK && wire_frame_next(&frames, &frame))
-        rc = frame_one(door, session, &frame);
-    if (LIKELY(rc == RC_OK))
-        return;
     if (rc != RC_LIMIT)
         door__count(&door->counters.malformed, 1);
     session_close(session->session,
                   rc == RC_LIMIT ? WIRE_CLOSE_LIMIT : WIRE_CLOSE_PROTOCOL,
-                  rc == RC_LIMIT ? "too many unanswered requests" : wire_frame_name(frame.type));
+                  rc == RC_LIMIT ? "too many unanswered requests" : wire_frame_name(type));
     door_session__activate(door, session);
+}
+
+/* Keeps what is left of the packet; a place for it was sure to be there. */
+static void
+frame_stash(struct door *door, struct door_session *session, struct bytes rest)
+{
+    if (session->stash == DOOR_NONE) {
+        session->stash = slab_take(&door->stashes);
+        CHECK(session->stash != SLAB_NONE); /* door_message__piece() looked */
+    }
+    memmove(slab_at(&door->stashes, session->stash), rest.at, rest.count);
+    session->stash_bytes = (uint32_t)rest.count;
+}
+
+void
+door_frame__stash_drop(struct door *door, struct door_session *session)
+{
+    if (session->stash != DOOR_NONE)
+        slab_give(&door->stashes, session->stash);
+    session->stash = DOOR_NONE;
+}
+
+bool
+door_frame__run(struct door *door, struct door_session *session, struct bytes frames)
+{
+    struct wire_frame frame;
+    struct bytes rest = frames;
+    enum rc rc = RC_OK;
+
+    while (rc == RC_OK && wire_frame_next(&frames, &frame)) {
+        rc = frame_one(door, session, &frame);
+        if (rc == RC_OK)
+            rest = frames;
+    }
+    if (LIKELY(rc == RC_OK))
+        return true;
+    if (rc != RC_AGAIN) {
+        frame_refuse(door, session, rc, frame.type);
+        return true;
+    }
+    frame_stash(door, session, rest);
+    return false;
+}
+
+bool
+door_frame__run_stash(struct door *door, struct door_session *session)
+{
+    const struct bytes rest = {slab_at(&door->stashes, session->stash), session->stash_bytes};
+
+    if (!door_frame__run(door, session, rest))
+        return false;
+    door_frame__stash_drop(door, session);
+    return true;
 }

@@ -59,6 +59,7 @@ struct door {
     uint8_t *read_memory;
     struct slab messages;
     uint8_t *message_memory;
+    struct slab stashes;       /* [datagram_bytes_max] each: rests of packets */
     uint32_t messages_reading; /* of these, lent to readers and replies */
     struct slab calls;
     uint8_t *call_memory;

@@ -117,6 +117,7 @@ door_layout__place(struct door_layout *layout, const struct door_config *config,
     layout_slab(layout, &to->readers, sizeof(struct door_reader), 4 * limits->reads_max);
     layout_slab(layout, &to->read_buffers, 64, limits->reads_max);
     layout_slab(layout, &to->messages, 64, limits->messages_max);
+    layout_slab(layout, &to->stashes, datagram_bytes, 4 * limits->messages_max);
     layout_slab(layout, &to->calls, sizeof(struct door_call), limits->calls_max);
     to->places = layout_take(layout,
                              (uint64_t)config->log_tile_count * limits->partitions_max *

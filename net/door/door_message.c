@@ -1,7 +1,11 @@
 /* Batches that are longer than a packet: pieces are put together in one of few preallocated
  * buffers, and the log tile reads the batch from there. Pieces of one batch follow each other in
  * their session, so a session has one under way at most. A piece that does not fit the ones before
- * it ends the session; a batch that finds no buffer is refused and its pieces are passed over. */
+ * it ends the session. A batch that finds no buffer waits for one with the rest of its packet, and
+ * with it its session; only where too many wait already it is refused, and its pieces are passed
+ * over. To refuse at once would let the batch behind it overtake, and break the producer's
+ * sequence.
+ */
 #include "net/door/door_internal.h"
 
 uint32_t
@@ -81,6 +85,14 @@ message_fits(const struct door_session *session, const struct wire_data_frag *fr
            frag->partition.log_tile == first->partition.log_tile;
 }
 
+static bool
+message_must_wait(const struct door *door, const struct door_session *session)
+{
+    bool can_wait = session->stash != DOOR_NONE || door->stashes.used < door->stashes.count;
+
+    return door->messages.used == door->messages.count && can_wait;
+}
+
 enum rc
 door_message__piece(struct door *door,
                     struct door_session *session,
@@ -88,6 +100,8 @@ door_message__piece(struct door *door,
 {
     if (!message_fits(session, frag))
         return RC_MALFORMED;
+    if (frag->piece.index == 0 && message_must_wait(door, session))
+        return RC_AGAIN;
     if (frag->piece.index == 0)
         message_begin(door, session, frag);
     bool is_last = frag->piece.index + 1u == frag->piece.count;

@@ -179,8 +179,10 @@ struct door_session {
     struct wire_call call_first;
     struct door_list answers; /* calls with pieces to send */
     uint32_t message;         /* of the batch that arrives in pieces, or DOOR_NONE */
-    bool message_skip;        /* its pieces are not kept: it was refused already */
-    uint16_t piece_next;      /* 0: none is under way */
+    uint32_t stash;           /* frames of a packet that wait for a large buffer, or DOOR_NONE */
+    uint32_t stash_bytes;
+    bool message_skip;   /* its pieces are not kept: it was refused already */
+    uint16_t piece_next; /* 0: none is under way */
     struct wire_data_frag piece_first;
     uint32_t message_bytes;
     struct door_note notes[DOOR_NOTES];

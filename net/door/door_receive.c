@@ -72,22 +72,27 @@ receive_stuck(struct door *door, struct door_session *session)
     door->stuck.last = idx;
 }
 
+/* What a session may hand over now: all or nothing. */
 static uint32_t
-receive_room(struct door *door)
+receive_room(struct door *door, const struct door_session *session)
 {
-    return !door->stopping && door_link__has_room(door) ? UINT32_MAX : 0;
+    if (door->stopping || session->stash != DOOR_NONE || !door_link__has_room(door))
+        return 0;
+    return UINT32_MAX;
 }
 
 void
 door_receive__take(struct door *door, struct door_session *session)
 {
     struct bytes frames;
-    uint32_t room = receive_room(door);
 
+    if (UNLIKELY(session->stash != DOOR_NONE) && door_link__has_room(door))
+        door_frame__run_stash(door, session);
+    uint32_t room = receive_room(door, session);
     while (session_state(session->session) == SESSION_OPEN &&
            session_take(session->session, room, &frames)) {
         door_frame__run(door, session, frames);
-        room = receive_room(door);
+        room = receive_room(door, session);
     }
     if (room == 0)
         receive_stuck(door, session);
@@ -121,7 +126,7 @@ receive_packet(struct door *door, struct door_session *session, const struct nic
                                                    received->bytes,
                                                    received->byte_count,
                                                    door->scratch,
-                                                   receive_room(door),
+                                                   receive_room(door, session),
                                                    door->now_ns);
     if (result != SESSION_DROPPED) {
         session->peer = received->peer; /* the last hop's address may have changed */

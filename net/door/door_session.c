@@ -216,6 +216,7 @@ session_begin(struct door *door, const struct door_grant *grant, uint32_t idx)
         .call_arriving = DOOR_NONE,
         .answers = empty,
         .message = DOOR_NONE,
+        .stash = DOOR_NONE,
     };
     session_init(session->session, &config, door->now_ns);
     session_grant(session->session, min_u32(door->room_packets, door->config.limits.window));
@@ -317,6 +318,7 @@ door_session__end(struct door *door, struct door_session *session)
     door_session__count(door, session);
     session_drop_results(door, session);
     door_message__drop(door, session);
+    door_frame__stash_drop(door, session);
     door_read__drop_all(door, session);
     door_call__drop_all(door, session);
     session_fini(session->session);
