@@ -24,7 +24,7 @@
 
 #define VALUE_BYTES 100u
 #define RECORDS_MAX 1000000u
-#define PHASES_MAX 8u
+#define PHASES_MAX 16u
 #define PATIENCE_NS (20 * NS_PER_S)
 
 struct good {
