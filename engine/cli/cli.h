@@ -44,6 +44,7 @@ struct cli_args {
         given[CLI_WORDS_MAX]; /* options in the order given; an option may come twice */
     uint32_t given_count;
     bool json;
+    bool quiet; /* set by verbs that call others: no word on success */
     const char *server;
 };
 

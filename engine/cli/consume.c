@@ -1,5 +1,5 @@
 /* eagre consume: prints records of one or all partitions, from a chosen offset or time on. */
-#include "engine/cli/cli.h"
+#include "engine/cli/native.h"
 
 #include "engine/base/bytes.h"
 #include "engine/config/parse.h"
@@ -39,8 +39,8 @@ consume_is_interrupted(void)
 }
 
 /* Bytes as a JSON string; bytes that are not UTF-8 are shown as U+FFFD. */
-static json_t *
-consume_json_text(const void *at, size_t count)
+struct json_t *
+cli_json_text(const void *at, size_t count)
 {
     json_t *text = at != NULL ? json_stringn(at, count) : json_null();
 
@@ -72,8 +72,8 @@ consume_print_json(const rd_kafka_message_t *message)
     json_object_set_new(row, "partition", json_integer(message->partition));
     json_object_set_new(row, "offset", json_integer(message->offset));
     json_object_set_new(row, "timestamp", json_integer(rd_kafka_message_timestamp(message, &type)));
-    json_object_set_new(row, "key", consume_json_text(message->key, message->key_len));
-    json_object_set_new(row, "value", consume_json_text(message->payload, message->len));
+    json_object_set_new(row, "key", cli_json_text(message->key, message->key_len));
+    json_object_set_new(row, "value", cli_json_text(message->payload, message->len));
     if (rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         json_t *list = json_array();
         const char *name;
@@ -84,7 +84,7 @@ consume_print_json(const rd_kafka_message_t *message)
              i++) {
             json_t *header = json_object();
             json_object_set_new(header, "name", json_string(name));
-            json_object_set_new(header, "value", consume_json_text(value, count));
+            json_object_set_new(header, "value", cli_json_text(value, count));
             json_array_append_new(list, header);
         }
         json_object_set_new(row, "headers", list);
@@ -237,6 +237,8 @@ cli_consume(const struct cli_args *args)
         .offsets = cli_flag(args, "offsets"),
     };
 
+    if (cli_flag(args, "native"))
+        return cli_consume_native(args, cli_text(args, "native", ""));
     signal(SIGINT, consume_on_signal);
     signal(SIGTERM, consume_on_signal);
     consume.client = cli_client(args, RD_KAFKA_CONSUMER, consume_conf(args));

@@ -1,5 +1,5 @@
 /* eagre produce: every line of standard input (or --file) becomes a record. */
-#include "engine/cli/cli.h"
+#include "engine/cli/native.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -271,6 +271,8 @@ cli_produce(const struct cli_args *args)
 
     if (produce.key_separator != NULL && produce.key_separator[0] == '\0')
         return cli_fail(args, CLI_USAGE, "--key-separator must not be empty");
+    if (cli_flag(args, "native"))
+        return cli_produce_native(args, cli_text(args, "native", ""));
     FILE *input = produce_open(&produce);
     if (input == NULL)
         return CLI_FAILED;

@@ -40,6 +40,8 @@ topic_result(const struct cli_args *args,
                                   rd_kafka_topic_result_name(results[i]),
                                   rd_kafka_topic_result_error_string(results[i]));
     }
+    if (args->quiet)
+        return CLI_OK;
     if (args->json)
         printf("{\"topic\": \"%s\", \"done\": \"%s\"}\n", args->words[0], done);
     else

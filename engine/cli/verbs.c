@@ -1,5 +1,5 @@
 /* The table of verbs and their options: help and parsing come from it alone. */
-#include "engine/cli/cli.h"
+#include "engine/cli/native.h"
 
 static const struct cli_option no_options[] = {{NULL, NULL, NULL}};
 
@@ -21,6 +21,9 @@ static const struct cli_option produce_options[] = {
     {"idempotent", NULL, "no duplicates when a send is repeated"},
     {"file", "PATH", "read this file instead of standard input"},
     {"quiet", NULL, "no progress bar"},
+    {"native", "HOST:PORT", "through the native door there, always without duplicates"},
+    {"batch-bytes", "N", "longest native batch (default: 65536)"},
+    CLI_NATIVE_OPTIONS,
     {NULL, NULL, NULL},
 };
 
@@ -32,6 +35,17 @@ static const struct cli_option consume_options[] = {
     {"follow", NULL, "do not stop at the end; wait for more"},
     {"key-separator", "TEXT", "print key, TEXT, value"},
     {"offsets", NULL, "print partition and offset before each record"},
+    {"native", "HOST:PORT", "through the native door there"},
+    CLI_NATIVE_OPTIONS,
+    {NULL, NULL, NULL},
+};
+
+static const struct cli_option ping_options[] = {
+    {"count", "N", "round trips of each kind (default: 1000)"},
+    {"topic", "TOPIC", "send records to this one (default: two of its own, made at --server)"},
+    {"transport", NULL, "no records, only the transport"},
+    {"spin", NULL, "do not sleep while waiting"},
+    CLI_NATIVE_OPTIONS,
     {NULL, NULL, NULL},
 };
 
@@ -65,6 +79,13 @@ const struct cli_verb cli_verbs[] = {
      produce_options,
      cli_produce},
     {"consume", "TOPIC", 1, 1, "Print records.", consume_options, cli_consume},
+    {"ping",
+     "HOST:PORT",
+     1,
+     1,
+     "Measure round trips of the native door there, by ack level.",
+     ping_options,
+     cli_ping},
     {"doctor",
      "",
      0,

@@ -122,7 +122,7 @@ part_next(struct eagre_subscriber *subscriber,
             .byte_count = info.batch_bytes,
         };
         if (ret_batch->rc != EAGRE_OK) {
-            part_fail(part, ret_batch->rc, 0);
+            client__part_fail(part, ret_batch->rc, 0);
             part->told = true;
             part->head = part->tail;
         }
@@ -149,7 +149,7 @@ eagre_next(struct eagre_subscriber *subscriber, struct eagre_batch *ret_batch)
 {
     subscriber->current = NULL;
     if (subscriber->client->is_refused)
-        subscriber_fail(subscriber, EAGRE_DENIED);
+        client__subscriber_fail(subscriber, EAGRE_DENIED);
     if (subscriber->rc != EAGRE_OK) {
         if (subscriber->told)
             return 0;
@@ -176,7 +176,7 @@ eagre_record_next(struct eagre_subscriber *subscriber, struct eagre_received *re
     do {
         if (!record_iterator_next(&subscriber->iterator, &view)) {
             if (subscriber->iterator.rc != RC_OK) /* told by the next eagre_next() */
-                part_fail(subscriber->current, EAGRE_CORRUPT, 0);
+                client__part_fail(subscriber->current, EAGRE_CORRUPT, 0);
             subscriber->current = NULL;
             return 0;
         }

@@ -15,7 +15,7 @@
 #define OFFSETS_EARLIEST (-2)
 
 int
-call_init(struct eagre_client *client)
+client__call_init(struct eagre_client *client)
 {
     client->call.out = client_alloc_lazily(CLIENT_CALL_BYTES);
     client->call.in = client_alloc_lazily(CLIENT_CALL_BYTES);
@@ -26,7 +26,7 @@ call_init(struct eagre_client *client)
 }
 
 void
-call_fini(struct eagre_client *client)
+client__call_fini(struct eagre_client *client)
 {
     client_free(client->call.out);
     client_free(client->call.in);
@@ -34,7 +34,7 @@ call_fini(struct eagre_client *client)
 }
 
 void
-call_session_ended(struct eagre_client *client)
+client__call_session_ended(struct eagre_client *client)
 {
     client->call.kind = CALL_NONE;
 }
@@ -227,7 +227,7 @@ call_send(struct eagre_client *client)
 }
 
 void
-call_step(struct eagre_client *client)
+client__call_step(struct eagre_client *client)
 {
     struct call *call = &client->call;
 
@@ -256,7 +256,7 @@ answer_created(struct eagre_client *client, struct kafka_arena *arena, int statu
         error = rc != RC_OK || response.topics.count != 1 ? KAFKA_ERROR_REQUEST_TIMED_OUT
                                                           : response.topics.at[0].error;
     }
-    topic_created(client, &client->topics[call->owner], error);
+    client__topic_created(client, &client->topics[call->owner], error);
 }
 
 static void
@@ -273,7 +273,8 @@ answer_identified(struct eagre_client *client, struct kafka_arena *arena, int st
         kafka_client_response(
             (struct bytes){call->in, call->in_bytes}, &request, arena, &response) != RC_OK)
         response.error = KAFKA_ERROR_REQUEST_TIMED_OUT;
-    producer_identified(producer, response.producer_id, response.producer_epoch, response.error);
+    client__producer_identified(
+        producer, response.producer_id, response.producer_epoch, response.error);
 }
 
 static void
@@ -282,9 +283,9 @@ offset_of_one(struct eagre_subscriber *subscriber,
               const struct kafka_list_offsets_response_partition *row)
 {
     if (kind == CALL_START)
-        subscriber_placed(subscriber, (uint32_t)row->index, row->error, row->offset);
+        client__subscriber_placed(subscriber, (uint32_t)row->index, row->error, row->offset);
     else if (row->error == KAFKA_ERROR_NONE)
-        subscriber_ended(subscriber, (uint32_t)row->index, row->offset);
+        client__subscriber_ended(subscriber, (uint32_t)row->index, row->offset);
 }
 
 static void
@@ -299,7 +300,7 @@ answer_offsets(struct eagre_client *client, struct kafka_arena *arena, int statu
         return;
     subscriber->offsets_retry_at_ns = client->now_ns + CLIENT_TICK_NS * 4;
     if (status != 0 && !client_error_is_passing(status))
-        subscriber_fail(subscriber, client_rc_of_server(status));
+        client__subscriber_fail(subscriber, client_rc_of_server(status));
     if (status != 0 ||
         kafka_client_response(
             (struct bytes){call->in, call->in_bytes}, &request, arena, &response) != RC_OK)
@@ -333,7 +334,7 @@ call_finish(struct eagre_client *client, int status)
 }
 
 void
-call_answer(struct eagre_client *client, const struct wire_call *answer)
+client__call_answer(struct eagre_client *client, const struct wire_call *answer)
 {
     struct call *call = &client->call;
     const struct wire_piece *piece = &answer->piece;

@@ -10,7 +10,7 @@
 static carrier_open_function *carrier_dpdk;
 
 void
-carrier_dpdk_set(carrier_open_function *open_function)
+client__carrier_dpdk_set(carrier_open_function *open_function)
 {
     carrier_dpdk = open_function;
 }
@@ -95,7 +95,7 @@ carrier_open_dpdk(struct eagre_client *client,
 }
 
 int
-carrier_open(struct eagre_client *client, char *why, size_t why_capacity)
+client__carrier_open(struct eagre_client *client, char *why, size_t why_capacity)
 {
     const struct eagre_config *config = &client->config;
     bool is_dpdk = config->carrier == EAGRE_CARRIER_DPDK;
@@ -108,9 +108,9 @@ carrier_open(struct eagre_client *client, char *why, size_t why_capacity)
     }
     int rc = EAGRE_OK;
     if (config->local_address[0] != '\0')
-        rc = endpoint_parse(config->local_address, 0, &local, why, why_capacity);
+        rc = client__endpoint_parse(config->local_address, 0, &local, why, why_capacity);
     if (rc == EAGRE_OK && config->data_address[0] != '\0')
-        rc = endpoint_parse(
+        rc = client__endpoint_parse(
             config->data_address, client->server.port, &client->data, why, why_capacity);
     if (rc != EAGRE_OK)
         return rc;
@@ -121,7 +121,7 @@ carrier_open(struct eagre_client *client, char *why, size_t why_capacity)
 }
 
 void
-carrier_close(struct eagre_client *client)
+client__carrier_close(struct eagre_client *client)
 {
     nic_close(client->nic);
     client->nic = NULL;

@@ -1,7 +1,7 @@
 /* The seam to the carrier that is a library of its own: libeagre itself must not depend on DPDK,
  * whose EAL brings threads and drivers. libeagre-dpdk.so.0 exports one function of this type under
  * the name CARRIER_DPDK_SYMBOL; a program that has hw/ethdev linked in (the command line) sets it
- * with carrier_dpdk_set() and needs no library. */
+ * with client__carrier_dpdk_set() and needs no library. */
 #ifndef EAGRE_NET_CLIENT_CARRIER_H
 #define EAGRE_NET_CLIENT_CARRIER_H
 
@@ -27,7 +27,7 @@ typedef int carrier_open_function(const struct carrier_request *request,
                                   size_t text_capacity);
 
 /* For the whole process, before eagre_open(). */
-void carrier_dpdk_set(carrier_open_function *open_function);
+void client__carrier_dpdk_set(carrier_open_function *open_function);
 
 /* Exported by libeagre-dpdk; in carrier_dpdk.c. */
 carrier_open_function eagre_carrier_dpdk_open;

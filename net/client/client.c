@@ -120,7 +120,7 @@ client_configure(struct eagre_client *client,
                config,
                min_u64(config->struct_bytes, sizeof(client->config)));
     if (client->config.server == NULL || !config_numbers(&client->config) ||
-        endpoint_split(client->config.server, 0, client->server_host, &port) != EAGRE_OK ||
+        client__endpoint_split(client->config.server, 0, client->server_host, &port) != EAGRE_OK ||
         port == 0) {
         client_text(why, why_capacity, "server must be HOST:PORT and every option in its range");
         return EAGRE_INVALID;
@@ -130,7 +130,7 @@ client_configure(struct eagre_client *client,
         client_text(why, why_capacity, "a text is too long");
         return rc;
     }
-    rc = endpoint_parse(client->config.server, 0, &client->server, why, why_capacity);
+    rc = client__endpoint_parse(client->config.server, 0, &client->server, why, why_capacity);
     if (rc != EAGRE_OK)
         return rc;
     if (client->config.tls == EAGRE_TLS_OFF && !nic_address_is_loopback(&client->server)) {
@@ -146,7 +146,7 @@ static int
 client_parts_init(struct eagre_client *client, char *why, size_t why_capacity)
 {
     const struct eagre_config *config = &client->config;
-    int rc = carrier_open(client, why, why_capacity);
+    int rc = client__carrier_open(client, why, why_capacity);
 
     if (rc != EAGRE_OK)
         return rc;
@@ -154,11 +154,11 @@ client_parts_init(struct eagre_client *client, char *why, size_t why_capacity)
     client->places = client_alloc(config->partitions_max * sizeof(struct wire_partition));
     if (client->topics == NULL || client->places == NULL)
         return EAGRE_NO_MEMORY;
-    rc = call_init(client);
+    rc = client__call_init(client);
     if (rc == EAGRE_OK)
-        rc = link_init(client);
+        rc = client__link_init(client);
     if (rc == EAGRE_OK)
-        rc = control_init(client, why, why_capacity);
+        rc = client__control_init(client, why, why_capacity);
     return rc;
 }
 
@@ -225,13 +225,13 @@ eagre_close(struct eagre_client *client)
     if (client->is_open) {
         session_close(client->session, WIRE_CLOSE_BYE, NULL);
         client->now_ns = clock_now_ns(&client->clock);
-        link_transmit(client);
-        control_leave(client);
+        client__link_transmit(client);
+        client__control_leave(client);
     }
-    control_fini(client);
-    link_fini(client);
-    carrier_close(client);
-    call_fini(client);
+    client__control_fini(client);
+    client__link_fini(client);
+    client__carrier_close(client);
+    client__call_fini(client);
     client_free(client->topics);
     client_free(client->places);
     client_free(client->text);
@@ -259,11 +259,11 @@ client_tick(struct eagre_client *client)
     if (client->now_ns < client->tick_at_ns)
         return;
     client->tick_at_ns = UINT64_MAX;
-    deliver_tick(client);
+    client__deliver_tick(client);
     if (client->is_open) {
-        topic_step(client);
-        subscriber_step(client);
-        call_step(client);
+        client__topic_step(client);
+        client__subscriber_step(client);
+        client__call_step(client);
     }
 }
 
@@ -272,19 +272,20 @@ client_step(struct eagre_client *client)
 {
     client->done = 0;
     client->now_ns = clock_now_ns(&client->clock);
-    control_step(client);
-    link_receive(client);
+    client__control_step(client);
+    client__link_receive(client);
     client_tick(client);
     if (client->is_open)
-        deliver_send(client);
-    link_transmit(client);
+        client__deliver_send(client);
+    client__link_transmit(client);
     return client->done;
 }
 
 static uint64_t
 client_deadline_ns(struct eagre_client *client)
 {
-    return min_u64(min_u64(control_deadline(client), link_deadline(client)), client->tick_at_ns);
+    return min_u64(min_u64(client__control_deadline(client), client__link_deadline(client)),
+                   client->tick_at_ns);
 }
 
 /* Sleeps until something arrives, a deadline comes, or end_ns. */

@@ -25,84 +25,88 @@ int client_rc_of_server(int error);
 bool client_error_is_passing(int error);
 
 /* control.c. Allocates: the TLS context; at each connection what OpenSSL needs. */
-int control_init(struct eagre_client *client, char *why, size_t why_capacity);
-void control_fini(struct eagre_client *client);
+int client__control_init(struct eagre_client *client, char *why, size_t why_capacity);
+void client__control_fini(struct eagre_client *client);
 /* Moves the exchange on; opens and ends the session. */
-void control_step(struct eagre_client *client);
+void client__control_step(struct eagre_client *client);
 /* Ends the connection and the session; the next try comes after the backoff. */
-void control_drop(struct eagre_client *client);
-uint64_t control_deadline(const struct eagre_client *client);
+void client__control_drop(struct eagre_client *client);
+uint64_t client__control_deadline(const struct eagre_client *client);
 /* Says LEAVE, as far as the socket takes it. */
-void control_leave(struct eagre_client *client);
+void client__control_leave(struct eagre_client *client);
 
 /* carrier.c: opens client->nic as the configuration says. Allocates: yes. */
-int carrier_open(struct eagre_client *client, char *why, size_t why_capacity);
-void carrier_close(struct eagre_client *client);
+int client__carrier_open(struct eagre_client *client, char *why, size_t why_capacity);
+void client__carrier_close(struct eagre_client *client);
 
 /* link.c */
-int link_init(struct eagre_client *client);
-void link_fini(struct eagre_client *client);
+int client__link_init(struct eagre_client *client);
+void client__link_fini(struct eagre_client *client);
 /* client->grant is here: begins the session. False: no memory. Allocates: the cipher's context. */
-bool link_begin(struct eagre_client *client);
+bool client__link_begin(struct eagre_client *client);
 /* The session is over; everybody is told. */
-void link_end(struct eagre_client *client);
-void link_receive(struct eagre_client *client);
-void link_transmit(struct eagre_client *client);
-uint64_t link_deadline(const struct eagre_client *client);
+void client__link_end(struct eagre_client *client);
+void client__link_receive(struct eagre_client *client);
+void client__link_transmit(struct eagre_client *client);
+uint64_t client__link_deadline(const struct eagre_client *client);
 
 /* topic.c. Finds or makes the entry; NULL: all are taken. */
-struct client_topic *topic_get(struct eagre_client *client, const char *name, bool create);
+struct client_topic *client__topic_get(struct eagre_client *client, const char *name, bool create);
 /* Asks again: what is known of it does not hold any more. */
-void topic_stale(struct eagre_client *client, struct client_topic *topic);
+void client__topic_stale(struct eagre_client *client, struct client_topic *topic);
 /* Where a partition is, or NULL while it is not known. */
-const struct wire_partition *topic_place(const struct eagre_client *client,
-                                         const struct client_topic *topic,
-                                         uint32_t partition);
-void topic_step(struct eagre_client *client);
-void topic_resolved(struct eagre_client *client, const struct wire_resolved *resolved);
+const struct wire_partition *client__topic_place(const struct eagre_client *client,
+                                                 const struct client_topic *topic,
+                                                 uint32_t partition);
+void client__topic_step(struct eagre_client *client);
+void client__topic_resolved(struct eagre_client *client, const struct wire_resolved *resolved);
 /* The answer of the creating call; error 0: created or there. */
-void topic_created(struct eagre_client *client, struct client_topic *topic, int error);
-void topic_session_ended(struct eagre_client *client);
+void client__topic_created(struct eagre_client *client, struct client_topic *topic, int error);
+void client__topic_session_ended(struct eagre_client *client);
 
 /* call.c */
-int call_init(struct eagre_client *client);
-void call_fini(struct eagre_client *client);
-void call_step(struct eagre_client *client);
-void call_answer(struct eagre_client *client, const struct wire_call *answer);
-void call_session_ended(struct eagre_client *client);
+int client__call_init(struct eagre_client *client);
+void client__call_fini(struct eagre_client *client);
+void client__call_step(struct eagre_client *client);
+void client__call_answer(struct eagre_client *client, const struct wire_call *answer);
+void client__call_session_ended(struct eagre_client *client);
 
 /* partitioner.c: [0, partition_count). */
-uint32_t
-partition_of_key(int partitioner, const void *key, size_t key_bytes, uint32_t partition_count);
+uint32_t client__partition_of_key(int partitioner,
+                                  const void *key,
+                                  size_t key_bytes,
+                                  uint32_t partition_count);
 
 /* producer.c, deliver.c */
-void producer_queue(struct eagre_producer *producer, struct producer_partition *partition);
-void producer_batch_close(struct eagre_producer *producer, struct client_batch *batch);
-void producer_unlink(struct eagre_producer *producer, struct client_batch *batch);
-void producer_report(struct eagre_producer *producer,
-                     struct client_batch *batch,
-                     const struct eagre_delivery *outcome);
-void producer_fail_all(struct eagre_producer *producer, int rc);
+void client__producer_queue(struct eagre_producer *producer, struct producer_partition *partition);
+void client__producer_batch_close(struct eagre_producer *producer, struct client_batch *batch);
+void client__producer_unlink(struct eagre_producer *producer, struct client_batch *batch);
+void client__producer_report(struct eagre_producer *producer,
+                             struct client_batch *batch,
+                             const struct eagre_delivery *outcome);
+void client__producer_fail_all(struct eagre_producer *producer, int rc);
 /* The answer of InitProducerId. */
-void producer_identified(struct eagre_producer *producer, int64_t id, int16_t epoch, int error);
+void
+client__producer_identified(struct eagre_producer *producer, int64_t id, int16_t epoch, int error);
 /* Sends what may be sent as far as the session takes it. */
-void deliver_send(struct eagre_client *client);
-void deliver_commit(struct eagre_client *client, const struct wire_commit *commit);
-void deliver_tick(struct eagre_client *client);
-void deliver_session_ended(struct eagre_client *client);
+void client__deliver_send(struct eagre_client *client);
+void client__deliver_commit(struct eagre_client *client, const struct wire_commit *commit);
+void client__deliver_tick(struct eagre_client *client);
+void client__deliver_session_ended(struct eagre_client *client);
 
 /* subscriber.c */
-void subscriber_step(struct eagre_client *client);
-void subscriber_fetched(struct eagre_client *client, const struct wire_fetched *fetched);
-void subscriber_session_ended(struct eagre_client *client);
-void subscriber_fail(struct eagre_subscriber *subscriber, int rc);
-void part_fail(struct subscriber_part *part, int rc, int server_error);
+void client__subscriber_step(struct eagre_client *client);
+void client__subscriber_fetched(struct eagre_client *client, const struct wire_fetched *fetched);
+void client__subscriber_session_ended(struct eagre_client *client);
+void client__subscriber_fail(struct eagre_subscriber *subscriber, int rc);
+void client__part_fail(struct subscriber_part *part, int rc, int server_error);
 /* Answers of ListOffsets. */
-void subscriber_placed(struct eagre_subscriber *subscriber,
-                       uint32_t partition,
-                       int error,
-                       int64_t offset);
-void subscriber_ended(struct eagre_subscriber *subscriber, uint32_t partition, int64_t offset);
+void client__subscriber_placed(struct eagre_subscriber *subscriber,
+                               uint32_t partition,
+                               int error,
+                               int64_t offset);
+void
+client__subscriber_ended(struct eagre_subscriber *subscriber, uint32_t partition, int64_t offset);
 
 /* Before a message in a part's ring; 8-byte aligned. */
 struct part_item {

@@ -19,7 +19,7 @@
 #define CONTROL_LOOK_DPDK_NS (20 * NS_PER_MS) /* and on a carrier that makes no system calls */
 
 int
-control_init(struct eagre_client *client, char *why, size_t why_capacity)
+client__control_init(struct eagre_client *client, char *why, size_t why_capacity)
 {
     struct control *control = &client->control;
 
@@ -36,11 +36,11 @@ control_init(struct eagre_client *client, char *why, size_t why_capacity)
     }
     if (client->config.tls == EAGRE_TLS_OFF)
         return EAGRE_OK;
-    return tls_context(&client->config, &control->tls, why, why_capacity);
+    return client__tls_context(&client->config, &control->tls, why, why_capacity);
 }
 
 static void
-control_disconnect(struct control *control)
+client_control_disconnect(struct control *control)
 {
     if (control->stream != NULL)
         SSL_free(control->stream);
@@ -53,11 +53,11 @@ control_disconnect(struct control *control)
 }
 
 void
-control_fini(struct eagre_client *client)
+client__control_fini(struct eagre_client *client)
 {
     struct control *control = &client->control;
 
-    control_disconnect(control);
+    client_control_disconnect(control);
     SSL_CTX_free(control->tls);
     control->tls = NULL;
     if (control->epoll_fd > 0)
@@ -66,13 +66,13 @@ control_fini(struct eagre_client *client)
 }
 
 void
-control_drop(struct eagre_client *client)
+client__control_drop(struct eagre_client *client)
 {
     struct control *control = &client->control;
     uint64_t most_ns = client->config.reconnect_max_ms * NS_PER_MS;
 
-    link_end(client);
-    control_disconnect(control);
+    client__link_end(client);
+    client_control_disconnect(control);
     /* Three quarters to five quarters: many clients of one server must not come back at once. */
     uint64_t wait_ns = control->backoff_ns * 3 / 4 +
                        clock_random_below(&client->clock, control->backoff_ns / 2 + 1);
@@ -81,7 +81,7 @@ control_drop(struct eagre_client *client)
 }
 
 static void
-control_watch(struct control *control, bool wants_write)
+client_control_watch(struct control *control, bool wants_write)
 {
     struct epoll_event event = {.data.fd = control->fd};
 
@@ -91,11 +91,11 @@ control_watch(struct control *control, bool wants_write)
 }
 
 static bool
-control_connect(struct eagre_client *client)
+client_control_connect(struct eagre_client *client)
 {
     struct control *control = &client->control;
     struct sockaddr_storage address;
-    socklen_t address_bytes = tls_sockaddr(&client->server, &address);
+    socklen_t address_bytes = client__tls_sockaddr(&client->server, &address);
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP};
     int one = 1;
 
@@ -115,7 +115,7 @@ control_connect(struct eagre_client *client)
 
 /* JOIN into the buffer. */
 static void
-control_join(struct eagre_client *client)
+client_control_join(struct eagre_client *client)
 {
     const struct eagre_config *config = &client->config;
     struct control *control = &client->control;
@@ -135,7 +135,7 @@ control_join(struct eagre_client *client)
 
 /* After SYN: >0 connected, 0 not yet, <0 failed. */
 static int
-control_connected(struct eagre_client *client)
+client_control_connected(struct eagre_client *client)
 {
     struct control *control = &client->control;
     struct pollfd ready = {.fd = control->fd, .events = POLLOUT};
@@ -154,11 +154,11 @@ control_connected(struct eagre_client *client)
 }
 
 static bool
-control_secure(struct eagre_client *client)
+client_control_secure(struct eagre_client *client)
 {
     struct control *control = &client->control;
 
-    control->stream = tls_stream(control->tls, control->fd, client->config.tls_server_name);
+    control->stream = client__tls_stream(control->tls, control->fd, client->config.tls_server_name);
     if (control->stream == NULL) {
         client_say(client, "TLS: no memory");
         return false;
@@ -169,15 +169,15 @@ control_secure(struct eagre_client *client)
 
 /* Writes what is left of `out`. False: the connection is gone. */
 static bool
-control_write(struct eagre_client *client)
+client_control_write(struct eagre_client *client)
 {
     struct control *control = &client->control;
 
     while (control->out_done < control->out_bytes) {
-        long wrote = tls_write(control->stream,
-                               control->fd,
-                               control->out + control->out_done,
-                               control->out_bytes - control->out_done);
+        long wrote = client__tls_write(control->stream,
+                                       control->fd,
+                                       control->out + control->out_done,
+                                       control->out_bytes - control->out_done);
         if (wrote < 0)
             return false;
         if (wrote == 0)
@@ -186,13 +186,13 @@ control_write(struct eagre_client *client)
     }
     bool wants_write = control->out_done < control->out_bytes;
     if (wants_write != control->wants_write)
-        control_watch(control, wants_write);
+        client_control_watch(control, wants_write);
     return true;
 }
 
 /* A refusal that another try may overcome only says so; the others are final. */
 static void
-control_refused(struct eagre_client *client, struct bytes body)
+client_control_refused(struct eagre_client *client, struct bytes body)
 {
     struct wire_refused refused;
 
@@ -211,12 +211,12 @@ control_refused(struct eagre_client *client, struct bytes body)
 
 /* False: the connection is of no use any more. */
 static bool
-control_message(struct eagre_client *client, uint8_t type, struct bytes body)
+client_control_message(struct eagre_client *client, uint8_t type, struct bytes body)
 {
     struct control *control = &client->control;
 
     if (type == WIRE_CONTROL_REFUSED) {
-        control_refused(client, body);
+        client_control_refused(client, body);
         return false;
     }
     if (type != WIRE_CONTROL_GRANT || control->state != CONTROL_JOINING ||
@@ -225,16 +225,17 @@ control_message(struct eagre_client *client, uint8_t type, struct bytes body)
         return false;
     }
     control->state = CONTROL_GRANTED;
-    return link_begin(client);
+    return client__link_begin(client);
 }
 
 /* Reads what is there. False: the connection is gone. */
 static bool
-control_read(struct eagre_client *client)
+client_control_read(struct eagre_client *client)
 {
     struct control *control = &client->control;
     uint32_t room = WIRE_CONTROL_BYTES_MAX - control->in_bytes;
-    long got = tls_read(control->stream, control->fd, control->in + control->in_bytes, room);
+    long got = client__tls_read(
+        control->stream, control->fd, control->in + control->in_bytes, room);
     uint8_t type;
     struct bytes body;
     uint32_t bytes;
@@ -251,7 +252,7 @@ control_read(struct eagre_client *client)
     while (control->in_bytes > 0 &&
            (rc = wire_control_next(control->in, control->in_bytes, &type, &body, &bytes)) ==
                RC_OK) {
-        if (!control_message(client, type, body))
+        if (!client_control_message(client, type, body))
             return false;
         control->in_bytes -= bytes;
         memmove(control->in, control->in + bytes, control->in_bytes);
@@ -261,34 +262,34 @@ control_read(struct eagre_client *client)
 
 /* One step of a connection that stands or is being made. False: drop it. */
 static bool
-control_advance(struct eagre_client *client)
+client_control_advance(struct eagre_client *client)
 {
     struct control *control = &client->control;
 
     if (control->state == CONTROL_CONNECTING) {
-        int connected = control_connected(client);
+        int connected = client_control_connected(client);
         if (connected <= 0)
             return connected == 0;
-        if (control->tls != NULL && !control_secure(client))
+        if (control->tls != NULL && !client_control_secure(client))
             return false;
         if (control->tls == NULL)
-            control_join(client);
+            client_control_join(client);
     }
     if (control->state == CONTROL_TLS) {
         bool wants_write = false;
-        int done = tls_handshake(
+        int done = client__tls_handshake(
             control->stream, &wants_write, client->why, (uint32_t)sizeof(client->why));
         if (wants_write != control->wants_write)
-            control_watch(control, wants_write);
+            client_control_watch(control, wants_write);
         if (done <= 0)
             return done == 0;
-        control_join(client);
+        client_control_join(client);
     }
-    return control_write(client) && control_read(client);
+    return client_control_write(client) && client_control_read(client);
 }
 
 void
-control_step(struct eagre_client *client)
+client__control_step(struct eagre_client *client)
 {
     struct control *control = &client->control;
     uint64_t now_ns = client->now_ns;
@@ -296,9 +297,9 @@ control_step(struct eagre_client *client)
     if (client->is_refused)
         return;
     if (control->state == CONTROL_DOWN) {
-        if (now_ns >= control->retry_at_ns && !control_connect(client)) {
+        if (now_ns >= control->retry_at_ns && !client_control_connect(client)) {
             client_say(client, "connect: %s", strerror(errno));
-            control_drop(client);
+            client__control_drop(client);
         }
         return;
     }
@@ -306,20 +307,20 @@ control_step(struct eagre_client *client)
         return;
     control->look_at_ns = now_ns +
                           (client->nic->wait_fd >= 0 ? CONTROL_LOOK_NS : CONTROL_LOOK_DPDK_NS);
-    if (!control_advance(client)) {
-        control_drop(client);
+    if (!client_control_advance(client)) {
+        client__control_drop(client);
         return;
     }
     if (!client->is_open && now_ns >= control->give_up_ns) {
         client_say(client,
                    control->state == CONTROL_GRANTED ? "no answer on the data path (UDP)"
                                                      : "no answer to the join");
-        control_drop(client);
+        client__control_drop(client);
     }
 }
 
 uint64_t
-control_deadline(const struct eagre_client *client)
+client__control_deadline(const struct eagre_client *client)
 {
     const struct control *control = &client->control;
 
@@ -331,7 +332,7 @@ control_deadline(const struct eagre_client *client)
 }
 
 void
-control_leave(struct eagre_client *client)
+client__control_leave(struct eagre_client *client)
 {
     struct control *control = &client->control;
 
@@ -339,5 +340,5 @@ control_leave(struct eagre_client *client)
         return;
     control->out_bytes = wire_leave_encode(control->out);
     control->out_done = 0;
-    (void)control_write(client);
+    (void)client_control_write(client);
 }

@@ -190,17 +190,17 @@ deliver_next(struct eagre_client *client,
 
     while (batch != NULL && deliver_is_free(client, partition) && deliver_is_due(client, batch) &&
            !(partition->is_doubtful && batch->tries == 0)) {
-        *ret_place = topic_place(client, producer->topic, batch->partition);
+        *ret_place = client__topic_place(client, producer->topic, batch->partition);
         if (*ret_place == NULL)
             return NULL;
         if (batch->state == BATCH_OPEN)
-            producer_batch_close(producer, batch);
+            client__producer_batch_close(producer, batch);
         deliver_seal(partition, batch);
         if (batch->byte_count <= producer->topic->info.batch_bytes_max)
             return batch;
         struct eagre_delivery outcome = {.rc = EAGRE_TOO_LARGE,
                                          .first_offset = EAGRE_OFFSET_UNKNOWN};
-        producer_report(producer, batch, &outcome);
+        client__producer_report(producer, batch, &outcome);
         batch = partition->next;
     }
     return NULL;
@@ -219,7 +219,7 @@ deliver_pop(struct eagre_client *client)
 }
 
 void
-deliver_send(struct eagre_client *client)
+client__deliver_send(struct eagre_client *client)
 {
     if (client->sending != NULL && !deliver_pieces(client, &client->sending_place))
         return;
@@ -234,7 +234,7 @@ deliver_send(struct eagre_client *client)
             return;
         deliver_pop(client);
         if (batch != NULL && partition->next != NULL)
-            producer_queue(partition->producer, partition); /* by turns */
+            client__producer_queue(partition->producer, partition); /* by turns */
     }
 }
 
@@ -298,7 +298,7 @@ deliver_stored(struct eagre_client *client,
         struct client_batch *after = earlier->after;
         if (earlier->state == BATCH_DOUBT || earlier->state == BATCH_REFUSED) {
             client->stats.batches_duplicate++;
-            producer_report(producer, earlier, &outcome);
+            client__producer_report(producer, earlier, &outcome);
         }
         earlier = after;
     }
@@ -309,7 +309,7 @@ deliver_stored(struct eagre_client *client,
     client->stats.batches_duplicate += (uint64_t)outcome.is_duplicate;
     if (commit->status == KAFKA_ERROR_NONE && commit->base_offset <= INT64_MAX)
         outcome.first_offset = (int64_t)commit->base_offset;
-    producer_report(producer, batch, &outcome);
+    client__producer_report(producer, batch, &outcome);
 }
 
 /* True when the batch's sequence lies before what is known to be stored. */
@@ -339,7 +339,7 @@ deliver_refused(struct eagre_client *client, struct client_batch *batch, int err
     case KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION:
     case KAFKA_ERROR_UNKNOWN_TOPIC_ID:
     case KAFKA_ERROR_INCONSISTENT_TOPIC_ID:
-        topic_stale(client, producer->topic);
+        client__topic_stale(client, producer->topic);
         break;
     case KAFKA_ERROR_INVALID_PRODUCER_EPOCH:
     case KAFKA_ERROR_PRODUCER_FENCED:
@@ -357,11 +357,11 @@ deliver_refused(struct eagre_client *client, struct client_batch *batch, int err
     if (client_error_is_passing(error))
         batch->state = BATCH_REFUSED;
     else
-        producer_report(producer, batch, &outcome);
+        client__producer_report(producer, batch, &outcome);
 }
 
 void
-deliver_commit(struct eagre_client *client, const struct wire_commit *commit)
+client__deliver_commit(struct eagre_client *client, const struct wire_commit *commit)
 {
     struct client_batch *batch = deliver_find(client, commit->request);
     int error = (int16_t)commit->status;
@@ -384,7 +384,7 @@ deliver_commit(struct eagre_client *client, const struct wire_commit *commit)
     }
     deliver_settle(client, partition);
     if (partition->next != NULL)
-        producer_queue(partition->producer, partition);
+        client__producer_queue(partition->producer, partition);
 }
 
 /* ---- time, and the end of a session */
@@ -399,7 +399,7 @@ deliver_rewind(struct producer_partition *partition)
     while (batch != NULL) {
         struct client_batch *after = batch->after;
         if (batch->tries > 0 && deliver_was_stored(partition, batch))
-            producer_report(partition->producer, batch, &outcome); /* D1 */
+            client__producer_report(partition->producer, batch, &outcome); /* D1 */
         else if (batch->state != BATCH_OPEN)
             batch->state = BATCH_WAITING;
         batch = after;
@@ -410,11 +410,11 @@ deliver_rewind(struct producer_partition *partition)
     partition->is_draining = partition->is_doubtful = partition->is_known = false;
     partition->resume_at_ns = 0;
     if (partition->next != NULL)
-        producer_queue(partition->producer, partition);
+        client__producer_queue(partition->producer, partition);
 }
 
 void
-deliver_session_ended(struct eagre_client *client)
+client__deliver_session_ended(struct eagre_client *client)
 {
     client->sending = NULL;
     for (uint32_t i = 0; i < CLIENT_PRODUCERS_MAX; i++) {
@@ -435,13 +435,13 @@ deliver_expire(struct eagre_client *client, struct producer_partition *partition
     struct client_batch *batch = partition->oldest;
 
     if (batch->tries == 0) {
-        producer_report(producer, batch, &outcome);
+        client__producer_report(producer, batch, &outcome);
         return;
     }
     while (batch != NULL && batch->tries > 0) {
         struct client_batch *after = batch->after;
         partition->sent_count -= batch->state == BATCH_SENT;
-        producer_report(producer, batch, &outcome);
+        client__producer_report(producer, batch, &outcome);
         batch = after;
     }
     CHECK(partition->sent_count == 0);
@@ -462,14 +462,14 @@ deliver_tick_partition(struct eagre_client *client, struct producer_partition *p
     const struct client_batch *next = partition->next;
     if (next == NULL)
         return;
-    producer_queue(partition->producer, partition);
+    client__producer_queue(partition->producer, partition);
     if (next->state == BATCH_OPEN)
         client_tick_by(client,
                        max_u64(next->born_ns + options->linger_us * NS_PER_US, client->now_ns + 1));
 }
 
 void
-deliver_tick(struct eagre_client *client)
+client__deliver_tick(struct eagre_client *client)
 {
     for (uint32_t i = 0; i < CLIENT_PRODUCERS_MAX; i++) {
         struct eagre_producer *producer = client->producers[i];

@@ -22,7 +22,7 @@ endpoint_port(const char *text, uint16_t *ret_port)
 }
 
 int
-endpoint_split(const char *text, uint16_t port_preset, char *host, uint16_t *ret_port)
+client__endpoint_split(const char *text, uint16_t port_preset, char *host, uint16_t *ret_port)
 {
     const char *colon = strrchr(text, ':');
     const char *bracket = strrchr(text, ']');
@@ -54,17 +54,17 @@ endpoint_split(const char *text, uint16_t port_preset, char *host, uint16_t *ret
 }
 
 int
-endpoint_parse(const char *text,
-               uint16_t port_preset,
-               struct nic_address *ret_address,
-               char *why,
-               size_t why_capacity)
+client__endpoint_parse(const char *text,
+                       uint16_t port_preset,
+                       struct nic_address *ret_address,
+                       char *why,
+                       size_t why_capacity)
 {
     char host[ENDPOINT_HOST_MAX];
     uint16_t port;
     struct diag_trail trail = {0};
 
-    if (endpoint_split(text, port_preset, host, &port) != EAGRE_OK) {
+    if (client__endpoint_split(text, port_preset, host, &port) != EAGRE_OK) {
         client_text(why, why_capacity, "%s: must be HOST:PORT", text);
         return EAGRE_INVALID;
     }

@@ -9,13 +9,13 @@
 
 /* Splits; host: [ENDPOINT_HOST_MAX]. port_preset: when none is written; 0: one must be.
  * EAGRE_OK, _INVALID. */
-int endpoint_split(const char *text, uint16_t port_preset, char *host, uint16_t *ret_port);
+int client__endpoint_split(const char *text, uint16_t port_preset, char *host, uint16_t *ret_port);
 /* Splits and resolves. EAGRE_OK, _INVALID, _UNREACHABLE (name unknown). port_preset as the port
  * when none is written, 0 included. Blocks: on the resolver. */
-int endpoint_parse(const char *text,
-                   uint16_t port_preset,
-                   struct nic_address *ret_address,
-                   char *why,
-                   size_t why_capacity);
+int client__endpoint_parse(const char *text,
+                           uint16_t port_preset,
+                           struct nic_address *ret_address,
+                           char *why,
+                           size_t why_capacity);
 
 #endif

@@ -25,14 +25,15 @@ add_custom_command(OUTPUT ${made}/libeagre.a
   DEPENDS net_client ${parts} ${here}/abi.txt COMMENT "libeagre.a" VERBATIM)
 add_custom_target(eagre_static ALL DEPENDS ${made}/libeagre.a)
 
-if(EXISTS ${CMAKE_SOURCE_DIR}/hw/ethdev/CMakeLists.txt)
-  add_library(eagre_dpdk SHARED carrier_dpdk.c)
-  target_include_directories(eagre_dpdk PRIVATE include)
-  target_link_libraries(eagre_dpdk PRIVATE eagre_flags hw_ethdev)
-  target_link_options(eagre_dpdk PRIVATE -Wl,--version-script=${here}/eagre_dpdk.map)
-  set_target_properties(eagre_dpdk PROPERTIES OUTPUT_NAME eagre-dpdk VERSION ${PROJECT_VERSION} SOVERSION 0)
-  install(TARGETS eagre_dpdk LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-endif()
+# Linked into the command line, and a library of its own for everybody else.
+add_library(net_client_dpdk STATIC carrier_dpdk.c)
+target_include_directories(net_client_dpdk PUBLIC include)
+target_link_libraries(net_client_dpdk PUBLIC eagre_flags hw_ethdev)
+add_library(eagre_dpdk SHARED ${made}/empty.c)
+target_link_libraries(eagre_dpdk PRIVATE eagre_flags "$<LINK_LIBRARY:WHOLE_ARCHIVE,net_client_dpdk>")
+target_link_options(eagre_dpdk PRIVATE -Wl,--version-script=${here}/eagre_dpdk.map)
+set_target_properties(eagre_dpdk PROPERTIES OUTPUT_NAME eagre-dpdk VERSION ${PROJECT_VERSION} SOVERSION 0)
+install(TARGETS eagre_dpdk LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 
 configure_file(eagre.pc.in ${made}/eagre.pc @ONLY)
 configure_package_config_file(eagre-config.cmake.in ${made}/eagre-config.cmake

@@ -7,7 +7,7 @@
 #define LINK_BURSTS 8u /* of NIC_BURST datagrams, at most, in each direction and poll */
 
 int
-link_init(struct eagre_client *client)
+client__link_init(struct eagre_client *client)
 {
     const struct eagre_config *config = &client->config;
     uint32_t datagram_bytes = client->nic->datagram_bytes_max;
@@ -25,7 +25,7 @@ link_init(struct eagre_client *client)
 }
 
 void
-link_fini(struct eagre_client *client)
+client__link_fini(struct eagre_client *client)
 {
     if (client->session != NULL && client->cipher != NULL)
         session_fini(client->session);
@@ -37,7 +37,7 @@ link_fini(struct eagre_client *client)
 }
 
 bool
-link_begin(struct eagre_client *client)
+client__link_begin(struct eagre_client *client)
 {
     static const uint8_t nowhere[16];
     const struct wire_grant *grant = &client->grant;
@@ -86,7 +86,7 @@ link_count_past(struct eagre_client *client)
 }
 
 void
-link_end(struct eagre_client *client)
+client__link_end(struct eagre_client *client)
 {
     if (client->cipher == NULL)
         return;
@@ -96,10 +96,10 @@ link_end(struct eagre_client *client)
     client->cipher = NULL;
     client->is_open = false;
     client->ping_sent_ns = 0;
-    call_session_ended(client);
-    topic_session_ended(client);
-    deliver_session_ended(client);
-    subscriber_session_ended(client);
+    client__call_session_ended(client);
+    client__topic_session_ended(client);
+    client__deliver_session_ended(client);
+    client__subscriber_session_ended(client);
 }
 
 static bool
@@ -112,7 +112,7 @@ link_commits(struct eagre_client *client, const struct wire_frame *frame)
     for (uint32_t i = 0; i < count; i++) {
         struct wire_commit commit;
         wire_commit_at(frame, i, &commit);
-        deliver_commit(client, &commit);
+        client__deliver_commit(client, &commit);
     }
     return true;
 }
@@ -131,17 +131,17 @@ link_frame(struct eagre_client *client, const struct wire_frame *frame)
     case WIRE_FRAME_RESOLVED:
         if (wire_resolved_decode(frame, &resolved) != RC_OK)
             return false;
-        topic_resolved(client, &resolved);
+        client__topic_resolved(client, &resolved);
         return true;
     case WIRE_FRAME_FETCHED:
         if (wire_fetched_decode(frame, &fetched) != RC_OK)
             return false;
-        subscriber_fetched(client, &fetched);
+        client__subscriber_fetched(client, &fetched);
         return true;
     case WIRE_FRAME_ANSWER:
         if (wire_call_decode(frame, &answer) != RC_OK)
             return false;
-        call_answer(client, &answer);
+        client__call_answer(client, &answer);
         return true;
     case WIRE_FRAME_PADDING:
     case WIRE_FRAME_ACK:
@@ -205,7 +205,7 @@ link_look(struct eagre_client *client)
                    : code == WIRE_CLOSE_PROTOCOL ? "the session ended: malformed frames"
                    : code == WIRE_CLOSE_LIMIT    ? "the session ended: a limit of the server"
                                                  : "the server closed the session");
-        control_drop(client);
+        client__control_drop(client);
     }
 }
 
@@ -223,7 +223,7 @@ link_pong(struct eagre_client *client)
 }
 
 void
-link_receive(struct eagre_client *client)
+client__link_receive(struct eagre_client *client)
 {
     struct nic_received received[NIC_BURST];
 
@@ -247,7 +247,7 @@ link_receive(struct eagre_client *client)
 }
 
 void
-link_transmit(struct eagre_client *client)
+client__link_transmit(struct eagre_client *client)
 {
     struct nic_sending sends[NIC_BURST];
     bool is_more = client->cipher != NULL;
@@ -273,7 +273,7 @@ link_transmit(struct eagre_client *client)
 }
 
 uint64_t
-link_deadline(const struct eagre_client *client)
+client__link_deadline(const struct eagre_client *client)
 {
     return client->cipher != NULL ? session_deadline(client->session) : UINT64_MAX;
 }

@@ -3,7 +3,10 @@
 #include "engine/base/hash.h"
 
 uint32_t
-partition_of_key(int partitioner, const void *key, size_t key_bytes, uint32_t partition_count)
+client__partition_of_key(int partitioner,
+                         const void *key,
+                         size_t key_bytes,
+                         uint32_t partition_count)
 {
     if (partitioner == EAGRE_PARTITIONER_XXH3)
         return (uint32_t)(hash_xxh3(key, key_bytes, 0) % partition_count);

@@ -102,7 +102,8 @@ eagre_producer_open(struct eagre_client *client,
     if (rc == EAGRE_OK)
         rc = producer_memory(producer) ? EAGRE_OK : EAGRE_NO_MEMORY;
     if (rc == EAGRE_OK) {
-        producer->topic = topic_get(client, producer->options.topic, options->create_topic != 0);
+        producer->topic = client__topic_get(
+            client, producer->options.topic, options->create_topic != 0);
         rc = producer->topic != NULL ? EAGRE_OK : EAGRE_LIMIT;
     }
     if (rc != EAGRE_OK) {
@@ -151,9 +152,9 @@ eagre_producer_close(struct eagre_producer *producer)
     if (client->sending != NULL && client->sending->producer == producer) {
         /* The server waits for the rest of the message: only a new session gets it out of step. */
         client->sending = NULL;
-        control_drop(client);
+        client__control_drop(client);
     }
-    producer_fail_all(producer, EAGRE_CLOSED);
+    client__producer_fail_all(producer, EAGRE_CLOSED);
     producer_unqueue(producer);
     client->producers[producer->idx] = NULL;
     producer_free(producer);
@@ -162,7 +163,7 @@ eagre_producer_close(struct eagre_producer *producer)
 /* ---- the id */
 
 void
-producer_identified(struct eagre_producer *producer, int64_t id, int16_t epoch, int error)
+client__producer_identified(struct eagre_producer *producer, int64_t id, int16_t epoch, int error)
 {
     struct eagre_client *client = producer->client;
 
@@ -182,14 +183,14 @@ producer_identified(struct eagre_producer *producer, int64_t id, int16_t epoch, 
         partition->sequence_next = partition->stored_next = 0;
         partition->wants_id = partition->is_known = false;
         if (partition->next != NULL)
-            producer_queue(producer, partition);
+            client__producer_queue(producer, partition);
     }
 }
 
 /* ---- lists */
 
 void
-producer_queue(struct eagre_producer *producer, struct producer_partition *partition)
+client__producer_queue(struct eagre_producer *producer, struct producer_partition *partition)
 {
     struct eagre_client *client = producer->client;
 
@@ -205,7 +206,7 @@ producer_queue(struct eagre_producer *producer, struct producer_partition *parti
 }
 
 void
-producer_unlink(struct eagre_producer *producer, struct client_batch *batch)
+client__producer_unlink(struct eagre_producer *producer, struct client_batch *batch)
 {
     struct producer_partition *partition = &producer->partitions[batch->partition];
 
@@ -233,15 +234,15 @@ producer_batch_free(struct eagre_producer *producer, struct client_batch *batch)
 }
 
 void
-producer_report(struct eagre_producer *producer,
-                struct client_batch *batch,
-                const struct eagre_delivery *outcome)
+client__producer_report(struct eagre_producer *producer,
+                        struct client_batch *batch,
+                        const struct eagre_delivery *outcome)
 {
     struct eagre_client *client = producer->client;
     struct eagre_delivery delivery = *outcome;
     uint32_t count = batch->builder.record_count;
 
-    producer_unlink(producer, batch);
+    client__producer_unlink(producer, batch);
     delivery.partition = (int32_t)batch->partition;
     delivery.record_count = count;
     delivery.opaques = batch->opaques;
@@ -258,7 +259,7 @@ producer_report(struct eagre_producer *producer,
 }
 
 void
-producer_fail_all(struct eagre_producer *producer, int rc)
+client__producer_fail_all(struct eagre_producer *producer, int rc)
 {
     struct eagre_delivery outcome = {.rc = rc, .first_offset = EAGRE_OFFSET_UNKNOWN};
 
@@ -266,7 +267,7 @@ producer_fail_all(struct eagre_producer *producer, int rc)
          producer->partitions != NULL && i < producer->client->config.partitions_max;
          i++)
         while (producer->partitions[i].oldest != NULL)
-            producer_report(producer, producer->partitions[i].oldest, &outcome);
+            client__producer_report(producer, producer->partitions[i].oldest, &outcome);
 }
 
 /* ---- taking records */
@@ -298,7 +299,7 @@ producer_batch_begin(struct eagre_producer *producer, uint32_t partition_idx)
     if (partition->next == NULL)
         partition->next = batch;
     producer->open_count++;
-    producer_queue(producer, partition);
+    client__producer_queue(producer, partition);
     client_tick_by(producer->client,
                    batch->born_ns +
                        min_u64(producer->options.linger_us * NS_PER_US, CLIENT_TICK_NS));
@@ -306,7 +307,7 @@ producer_batch_begin(struct eagre_producer *producer, uint32_t partition_idx)
 }
 
 void
-producer_batch_close(struct eagre_producer *producer, struct client_batch *batch)
+client__producer_batch_close(struct eagre_producer *producer, struct client_batch *batch)
 {
     batch->state = BATCH_WAITING;
     producer->open_count--;
@@ -332,7 +333,7 @@ producer_choose(struct eagre_producer *producer,
     if (producer->options.partitioner == EAGRE_PARTITIONER_EXPLICIT)
         return EAGRE_INVALID;
     if (record->key != NULL) {
-        *ret_partition = partition_of_key(
+        *ret_partition = client__partition_of_key(
             producer->options.partitioner, record->key, record->key_bytes, count);
         return EAGRE_OK;
     }
@@ -414,14 +415,14 @@ producer_put(struct eagre_producer *producer, const struct eagre_record *from, i
             break;
         if (producer_add(producer, batch, &record, from->opaque))
             return EAGRE_OK;
-        producer_batch_close(producer, batch);
+        client__producer_batch_close(producer, batch);
     }
     struct client_batch *batch = producer_batch_begin(producer, partition);
     if (batch == NULL)
         return EAGRE_AGAIN;
     if (producer_add(producer, batch, &record, from->opaque))
         return EAGRE_OK;
-    producer_unlink(producer, batch);
+    client__producer_unlink(producer, batch);
     producer_batch_free(producer, batch);
     return EAGRE_TOO_LARGE;
 }
@@ -471,8 +472,8 @@ eagre_flush(struct eagre_producer *producer)
         struct client_batch *batch = producer_open_batch(producer, i);
         if (batch == NULL)
             continue;
-        producer_batch_close(producer, batch);
-        producer_queue(producer, &producer->partitions[i]);
+        client__producer_batch_close(producer, batch);
+        client__producer_queue(producer, &producer->partitions[i]);
     }
 }
 

@@ -102,7 +102,7 @@ eagre_subscribe(struct eagre_client *client,
     if (rc == EAGRE_OK)
         rc = subscriber_memory(subscriber) ? EAGRE_OK : EAGRE_NO_MEMORY;
     if (rc == EAGRE_OK) {
-        subscriber->topic = topic_get(client, subscriber->options.topic, false);
+        subscriber->topic = client__topic_get(client, subscriber->options.topic, false);
         rc = subscriber->topic != NULL ? EAGRE_OK : EAGRE_LIMIT;
     }
     if (rc != EAGRE_OK) {
@@ -159,7 +159,7 @@ eagre_unsubscribe(struct eagre_subscriber *subscriber)
 /* ---- where to begin */
 
 void
-part_fail(struct subscriber_part *part, int rc, int server_error)
+client__part_fail(struct subscriber_part *part, int rc, int server_error)
 {
     if (part->state == PART_OVER)
         return;
@@ -169,7 +169,7 @@ part_fail(struct subscriber_part *part, int rc, int server_error)
 }
 
 void
-subscriber_fail(struct eagre_subscriber *subscriber, int rc)
+client__subscriber_fail(struct eagre_subscriber *subscriber, int rc)
 {
     if (subscriber->rc == EAGRE_OK)
         subscriber->rc = rc;
@@ -202,11 +202,11 @@ subscriber_begin(struct eagre_subscriber *subscriber)
     bool is_all = options->partition == EAGRE_PARTITION_ANY;
 
     if (is_all && partition_count > options->partitions_max) {
-        subscriber_fail(subscriber, EAGRE_LIMIT);
+        client__subscriber_fail(subscriber, EAGRE_LIMIT);
         return;
     }
     if (!is_all && (uint32_t)options->partition >= partition_count) {
-        subscriber_fail(subscriber, EAGRE_NOT_FOUND);
+        client__subscriber_fail(subscriber, EAGRE_NOT_FOUND);
         return;
     }
     subscriber->part_count = is_all ? partition_count : 1;
@@ -220,10 +220,10 @@ subscriber_begin(struct eagre_subscriber *subscriber)
 }
 
 void
-subscriber_placed(struct eagre_subscriber *subscriber,
-                  uint32_t partition,
-                  int error,
-                  int64_t offset)
+client__subscriber_placed(struct eagre_subscriber *subscriber,
+                          uint32_t partition,
+                          int error,
+                          int64_t offset)
 {
     struct subscriber_part *part = subscriber_part_of(subscriber, partition);
 
@@ -231,7 +231,7 @@ subscriber_placed(struct eagre_subscriber *subscriber,
         return;
     if (error != KAFKA_ERROR_NONE) {
         if (!client_error_is_passing(error))
-            part_fail(part, client_rc_of_server(error), error);
+            client__part_fail(part, client_rc_of_server(error), error);
         return;
     }
     if (offset >= 0)
@@ -241,7 +241,7 @@ subscriber_placed(struct eagre_subscriber *subscriber,
 }
 
 void
-subscriber_ended(struct eagre_subscriber *subscriber, uint32_t partition, int64_t offset)
+client__subscriber_ended(struct eagre_subscriber *subscriber, uint32_t partition, int64_t offset)
 {
     struct subscriber_part *part = subscriber_part_of(subscriber, partition);
 
@@ -287,7 +287,7 @@ part_step(struct eagre_subscriber *subscriber, struct subscriber_part *part)
     uint64_t worth_sending = subscriber->options.receive_bytes / 4;
 
     if (part->state == PART_READY && client->now_ns >= part->retry_at_ns) {
-        const struct wire_partition *place = topic_place(
+        const struct wire_partition *place = client__topic_place(
             client, subscriber->topic, part->partition);
         if (place != NULL)
             (void)part_subscribe(subscriber, part, place);
@@ -303,7 +303,7 @@ part_step(struct eagre_subscriber *subscriber, struct subscriber_part *part)
 }
 
 void
-subscriber_step(struct eagre_client *client)
+client__subscriber_step(struct eagre_client *client)
 {
     for (uint32_t i = 0; i < CLIENT_SUBSCRIBERS_MAX; i++) {
         struct eagre_subscriber *subscriber = client->subscribers[i];
@@ -312,14 +312,14 @@ subscriber_step(struct eagre_client *client)
         if (subscriber->part_count == 0 && subscriber->topic->state == TOPIC_KNOWN)
             subscriber_begin(subscriber);
         else if (subscriber->part_count == 0 && subscriber->topic->rc != EAGRE_AGAIN)
-            subscriber_fail(subscriber, subscriber->topic->rc);
+            client__subscriber_fail(subscriber, subscriber->topic->rc);
         for (uint32_t p = 0; p < subscriber->part_count; p++)
             part_step(subscriber, &subscriber->parts[p]);
     }
 }
 
 void
-subscriber_session_ended(struct eagre_client *client)
+client__subscriber_session_ended(struct eagre_client *client)
 {
     for (uint32_t i = 0; i < CLIENT_SUBSCRIBERS_MAX; i++) {
         struct eagre_subscriber *subscriber = client->subscribers[i];
@@ -385,7 +385,7 @@ part_take_message(struct subscriber_part *part)
     uint64_t next;
 
     if (!message_next_offset((const uint8_t *)(item + 1), part->total, &next)) {
-        part_fail(part, EAGRE_CORRUPT, 0);
+        client__part_fail(part, EAGRE_CORRUPT, 0);
         return;
     }
     *item = (struct part_item){.message_bytes = part->total,
@@ -441,7 +441,7 @@ part_take_piece(struct subscriber_part *part, const struct wire_piece *piece)
 }
 
 void
-subscriber_fetched(struct eagre_client *client, const struct wire_fetched *fetched)
+client__subscriber_fetched(struct eagre_client *client, const struct wire_fetched *fetched)
 {
     struct eagre_subscriber *subscriber;
     struct subscriber_part *part = subscriber_find(client, fetched->request, &subscriber);
@@ -452,11 +452,11 @@ subscriber_fetched(struct eagre_client *client, const struct wire_fetched *fetch
     client->done++;
     if (error != KAFKA_ERROR_NONE) {
         if (error == KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION)
-            topic_stale(client, subscriber->topic);
+            client__topic_stale(client, subscriber->topic);
         if (client_error_is_passing(error))
             part_again(client, part);
         else
-            part_fail(part, client_rc_of_server(error), error);
+            client__part_fail(part, client_rc_of_server(error), error);
         return;
     }
     part->high_watermark = fetched->high_watermark;

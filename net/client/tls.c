@@ -77,10 +77,10 @@ bio_over(int fd)
 /* ---- */
 
 int
-tls_context(const struct eagre_config *config,
-            SSL_CTX **ret_context,
-            char *why,
-            size_t why_capacity)
+client__tls_context(const struct eagre_config *config,
+                    SSL_CTX **ret_context,
+                    char *why,
+                    size_t why_capacity)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
 
@@ -119,7 +119,7 @@ tls_expect(SSL *stream, const char *server_name)
 }
 
 SSL *
-tls_stream(SSL_CTX *context, int fd, const char *server_name)
+client__tls_stream(SSL_CTX *context, int fd, const char *server_name)
 {
     SSL *stream = SSL_new(context);
     BIO *bio = bio_over(fd);
@@ -135,7 +135,7 @@ tls_stream(SSL_CTX *context, int fd, const char *server_name)
 }
 
 int
-tls_handshake(SSL *stream, bool *ret_wants_write, char *why, uint32_t why_capacity)
+client__tls_handshake(SSL *stream, bool *ret_wants_write, char *why, uint32_t why_capacity)
 {
     ERR_clear_error();
     int result = SSL_do_handshake(stream);
@@ -169,7 +169,7 @@ tls_result(SSL *stream, int result)
 }
 
 long
-tls_write(SSL *stream, int fd, const void *from, size_t count)
+client__tls_write(SSL *stream, int fd, const void *from, size_t count)
 {
     if (stream != NULL) {
         int wrote = SSL_write(stream, from, (int)count);
@@ -182,7 +182,7 @@ tls_write(SSL *stream, int fd, const void *from, size_t count)
 }
 
 long
-tls_read(SSL *stream, int fd, void *to, size_t room)
+client__tls_read(SSL *stream, int fd, void *to, size_t room)
 {
     if (room == 0)
         return 0;
@@ -197,7 +197,7 @@ tls_read(SSL *stream, int fd, void *to, size_t room)
 }
 
 socklen_t
-tls_sockaddr(const struct nic_address *address, struct sockaddr_storage *ret)
+client__tls_sockaddr(const struct nic_address *address, struct sockaddr_storage *ret)
 {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 

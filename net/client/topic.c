@@ -21,7 +21,7 @@ topic_want(struct eagre_client *client, struct client_topic *topic, uint64_t at_
 }
 
 struct client_topic *
-topic_get(struct eagre_client *client, const char *name, bool create)
+client__topic_get(struct eagre_client *client, const char *name, bool create)
 {
     struct client_topic *free = NULL;
     size_t count = strlen(name);
@@ -46,14 +46,14 @@ topic_get(struct eagre_client *client, const char *name, bool create)
 }
 
 void
-topic_stale(struct eagre_client *client, struct client_topic *topic)
+client__topic_stale(struct eagre_client *client, struct client_topic *topic)
 {
     if (topic->state == TOPIC_KNOWN)
         topic_want(client, topic, client->now_ns);
 }
 
 void
-topic_session_ended(struct eagre_client *client)
+client__topic_session_ended(struct eagre_client *client)
 {
     for (uint32_t i = 0; i < client->config.topics_max; i++)
         if (client->topics[i].state != TOPIC_FREE)
@@ -61,7 +61,9 @@ topic_session_ended(struct eagre_client *client)
 }
 
 const struct wire_partition *
-topic_place(const struct eagre_client *client, const struct client_topic *topic, uint32_t partition)
+client__topic_place(const struct eagre_client *client,
+                    const struct client_topic *topic,
+                    uint32_t partition)
 {
     if (topic->state != TOPIC_KNOWN || partition >= topic->info.partition_count)
         return NULL;
@@ -103,7 +105,7 @@ topic_ask(struct eagre_client *client, struct client_topic *topic)
 }
 
 void
-topic_step(struct eagre_client *client)
+client__topic_step(struct eagre_client *client)
 {
     for (uint32_t i = 0; i < client->config.topics_max; i++) {
         struct client_topic *topic = &client->topics[i];
@@ -119,7 +121,7 @@ topic_step(struct eagre_client *client)
 }
 
 void
-topic_created(struct eagre_client *client, struct client_topic *topic, int error)
+client__topic_created(struct eagre_client *client, struct client_topic *topic, int error)
 {
     if (topic->state != TOPIC_CREATE)
         return;
@@ -177,7 +179,7 @@ topic_take(struct eagre_client *client,
 }
 
 void
-topic_resolved(struct eagre_client *client, const struct wire_resolved *resolved)
+client__topic_resolved(struct eagre_client *client, const struct wire_resolved *resolved)
 {
     struct client_topic *topic = NULL;
 
@@ -207,7 +209,7 @@ eagre_get_topic_info(struct eagre_client *client,
 
     if (count == 0 || count > WIRE_TOPIC_NAME_MAX)
         return EAGRE_INVALID;
-    struct client_topic *topic = topic_get(client, name, create != 0);
+    struct client_topic *topic = client__topic_get(client, name, create != 0);
     if (topic == NULL)
         return EAGRE_LIMIT;
     if (client->is_refused)
