@@ -70,6 +70,20 @@ fixture_ring(struct ring *ring, uint32_t slot_bytes, uint32_t slots)
     ring_init(ring, kept(aligned_alloc(BASE_LINE_BYTES, bytes)), slot_bytes, slots);
 }
 
+static bool
+gate_submit(struct io *io, const struct io_request *request)
+{
+    struct fixture *fixture = (struct fixture *)(void *)((uint8_t *)io -
+                                                         offsetof(struct fixture, gate));
+
+    fixture->submits++;
+    if (fixture->refuse_every != 0 && fixture->submits % fixture->refuse_every == 0)
+        return false;
+    return io_submit(fixture->io, request);
+}
+
+static const struct io_ops gate_ops = {.submit = gate_submit};
+
 static void
 fixture_secrets(struct fixture *fixture, const struct fixture_options *options)
 {
@@ -109,9 +123,10 @@ fixture_prepare(struct fixture *fixture, const struct fixture_options *options)
     cr_assert_eq(io_create(IO_BODY_AUTO, &fixture->io, &trail), RC_OK, "%s", trail.text);
     cr_assert_eq(tcp_listen(tcp_real(), "127.0.0.1", 0, &fixture->listener, &fixture->port, &trail),
                  RC_OK);
+    fixture->gate.ops = &gate_ops;
     fixture->config = (struct exchange_config){
         .io_tile = FIXTURE_TILE,
-        .io = fixture->io,
+        .io = &fixture->gate,
         .tcp = tcp_real(),
         .clock = &fixture->clock,
         .listener_fd = fixture->listener,

@@ -23,6 +23,9 @@ struct fixture_options {
 struct fixture {
     char directory[64];
     struct io *io;
+    struct io gate;        /* what the exchange submits to: the ring, unless it is full */
+    uint32_t refuse_every; /* 2: every second request finds the ring full; 0: none does */
+    uint32_t submits;
     struct clock clock;
     struct ring grants[FIXTURE_DOORS];
     struct ring events[FIXTURE_DOORS];

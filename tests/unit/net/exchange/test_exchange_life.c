@@ -294,6 +294,35 @@ Test(exchange_life, a_revoke_waits_for_room_in_the_ring)
     fixture_finish(&fixture);
 }
 
+Test(exchange_life, a_request_that_finds_the_io_ring_full_is_tried_again)
+{
+    struct door_grant given;
+    struct peer peer;
+
+    struct wire_join join = join_usual();
+
+    fixture_start(&fixture, NULL);
+    for (uint32_t every = 1; every <= 4; every++) {
+        peer_open(&peer, &fixture);
+        fixture.refuse_every = every;
+        peer_join(&peer, &join);
+        if (every == 1) { /* full for a while: the GRANT waits */
+            fixture_advance(&fixture, 10 * NS_PER_MS);
+            peer_read(&peer);
+            cr_assert_eq(peer.in_count, 0u);
+            fixture.refuse_every = 0;
+        }
+        (void)peer_granted(&peer);
+        cr_assert(door_take(&fixture, 0, &given));
+        door_give(&fixture, &given);
+        cr_assert(peer_is_closed(&peer));
+        peer_close(&peer);
+        fixture.refuse_every = 0;
+        fixture_advance(&fixture, 10 * NS_PER_MS); /* the accept waits so long */
+    }
+    fixture_finish(&fixture);
+}
+
 Test(exchange_life, a_stop_closes_all_and_revokes_what_is_held)
 {
     struct door_grant given;
