@@ -18,6 +18,7 @@
 #define BUFFER_OVERHEAD_BYTES (128u + 64u)              /* struct rte_mbuf, the pool's own header */
 #define DESCRIPTORS 1024u
 #define DESCRIPTORS_AF_XDP 2048u /* the driver fills this many whatever is asked for */
+#define VIRTIO_DESCRIPTORS 512u
 #define QUEUE_OVERHEAD_BYTES (2 * MIB)
 #define FIXED_BYTES (24 * MIB)
 
@@ -92,6 +93,19 @@ append(struct ethdev_args *args, const char *key, uint32_t value)
 
     if (!has_key(args->text, key))
         (void)snprintf(args->text + used, sizeof(args->text) - used, ",%s=%u", key, value);
+}
+
+/* Packed rings in order are cheaper: 64 + 72 ns against 72 + 88 ns for a datagram of 22 bytes sent
+ * and received, 65 + 141 against 83 + 210 ns for 1,400 bytes (both ends on one CPU, 2026-11). A
+ * split ring of the same length touches more buffers before it uses one again. A buffer takes a
+ * whole frame, so none need be merged. The other side may decline each. */
+static void
+append_virtio(struct ethdev_args *args)
+{
+    append(args, "queue_size", VIRTIO_DESCRIPTORS);
+    append(args, "packed_vq", 1);
+    append(args, "in_order", 1);
+    append(args, "mrg_rxbuf", 0);
 }
 
 static enum rc
@@ -172,8 +186,8 @@ ethdev__args_parse(const char *devargs,
         }
         if (rule->queue_key != NULL && queue_count > 1)
             append(&args, rule->queue_key, queue_count);
-        if (rule->kind == ETHDEV_VIRTIO_USER) /* its own default is 256 */
-            append(&args, "queue_size", DESCRIPTORS);
+        if (rule->kind == ETHDEV_VIRTIO_USER)
+            append_virtio(&args);
     }
     enum rc rc = read_paths(&args, trail);
     if (rc == RC_OK)
