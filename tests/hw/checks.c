@@ -418,7 +418,8 @@ ping_once(struct hw_pair *pair, uint8_t sequence, uint32_t payload_bytes)
         ssize_t count = recv(pair->ping_fd, answer, sizeof(answer), 0);
         uint8_t *icmp = answer + 20; /* behind the IPv4 header */
 
-        if (count != (ssize_t)byte_count + 20 || icmp[0] != 0 || memcmp(icmp + 4, request + 4, 4))
+        if (count != (ssize_t)byte_count + 20 || icmp[0] != 0 ||
+            memcmp(icmp + 4, request + 4, 4) != 0)
             continue;
         EXPECT(memcmp(icmp + 8, request + 8, payload_bytes) == 0, "another payload came back");
         EXPECT(internet_sum(icmp, byte_count) == 0, "a wrong checksum came back");
