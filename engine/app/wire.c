@@ -262,6 +262,34 @@ engine_control_links(struct engine *engine, struct control_config *config)
         };
 }
 
+/* What a limit of control costs is paid for a budget of 1 GiB; a smaller one has less, down to a
+ * quarter, unless the user said how much. */
+static uint32_t
+engine_afford(const struct engine *engine, uint64_t setting, uint64_t preset)
+{
+    uint64_t budget = max_u64(min_u64(engine->memory_bytes, GIB), GIB / 4);
+
+    return (uint32_t)(setting != preset ? setting : setting * (budget / MIB) / (GIB / MIB));
+}
+
+static void
+engine_afford_groups(const struct engine *engine, struct groups_limits *limits)
+{
+    static struct settings presets;
+    const struct settings *settings = engine->settings;
+
+    config_defaults(&presets);
+    limits->groups_max = engine_afford(
+        engine, settings->group_groups_max, presets.group_groups_max);
+    limits->members_max = engine_afford(
+        engine, settings->group_members_max, presets.group_members_max);
+    limits->offsets_max = engine_afford(
+        engine, settings->group_offsets_max, presets.group_offsets_max);
+    if (settings->group_memory_bytes == presets.group_memory_bytes)
+        limits->memory_bytes = round_down(
+            engine_afford(engine, limits->memory_bytes, limits->memory_bytes), 4096);
+}
+
 static enum rc
 engine_wire_control(struct engine *engine, struct diag_trail *trail)
 {
@@ -278,6 +306,7 @@ engine_wire_control(struct engine *engine, struct diag_trail *trail)
         goto done;
     config->log_tile_count = engine->layout.log_count;
     control_config_take(config, settings, engine->port);
+    engine_afford_groups(engine, &config->limits.groups);
     config->metrics = engine->control_metrics;
     config->clock = engine->clocks[core_idx];
     config->disk = engine->disk;

@@ -1,14 +1,16 @@
 /* Construction of the native door: net tiles, the control exchange, and the rings between them.
  *
- * A door's share of the budget is an eighth of it, divided by the net tiles; what a small budget
- * cannot pay shrinks the door's limits, unless the user set them. */
+ * The doors' share of the budget is a sixteenth of it (of a small one, a twenty-fourth), divided by
+ * the net tiles; what a small budget cannot pay shrinks the door's limits, unless the user set
+ * them. */
 #include "engine/app/engine_internal.h"
 
 #include "engine/base/check.h"
 
 #include <stdio.h>
 
-#define ENGINE_NATIVE_SHARE_MIN (24 * MIB)
+#define ENGINE_NATIVE_SHARE_MIN (10 * MIB)
+#define ENGINE_NATIVE_SMALL (512 * MIB)
 #define ENGINE_NATIVE_SHARE_MAX (256 * MIB)
 /* A batch in the byte ring is at most a datagram; a message is read from its own buffer. */
 #define ENGINE_BYTES_MIN ((uint64_t)MIB)
@@ -274,7 +276,8 @@ native_wire_exchange(struct engine *engine, struct diag_trail *trail)
 enum rc
 engine__wire_native(struct engine *engine, struct diag_trail *trail)
 {
-    uint64_t share_bytes = min_u64(max_u64(engine->memory_bytes / 8, ENGINE_NATIVE_SHARE_MIN),
+    uint64_t parts = engine->memory_bytes < ENGINE_NATIVE_SMALL ? 24 : 16;
+    uint64_t share_bytes = min_u64(max_u64(engine->memory_bytes / parts, ENGINE_NATIVE_SHARE_MIN),
                                    ENGINE_NATIVE_SHARE_MAX) /
                            engine->layout.net_count;
     uint64_t ring_bytes = engine->settings->native_ring_bytes;
