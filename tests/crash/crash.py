@@ -5,7 +5,8 @@ Three kinds of producers write to topics of their own while the server is killed
 - idempotent: librdkafka with enable.idempotence; it lives through the kill and the restart and sends again what was not
   acknowledged, so every record must be there exactly once and in order;
 - kcat: acks=all, one short run per chunk; a run that exits 0 was wholly acknowledged (retries may double a record);
-- raw: pipelined Produce requests on one connection; each acknowledged batch must be at the offset of its acknowledgement.
+- raw: pipelined Produce requests on one connection, some of 64 KiB and more, which bypass the journal; each acknowledged batch must be at
+  the offset of its acknowledgement.
 
 After each restart every partition is read from where the last round's reading ended: offsets without a gap, acknowledged records at their
 offsets, order kept. At the end everything is read once more from offset 0. Odd rounds run on split threads, even ones merged; the
@@ -111,7 +112,8 @@ class Raw(threading.Thread):
     def request(self, number):
         builder = DefaultRecordBatchBuilder(magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
                                             base_sequence=-1, batch_size=1 << 20)
-        values = [b"%d.%d.%d.%d " % (self.round_number, self.partition, number, i) + b"r" * (number % 500) for i in range(1 + number % 20)]
+        pad = b"r" * (number % 500 if number % 4 else 7000)  # each fourth may be long enough to bypass the journal
+        values = [b"%d.%d.%d.%d " % (self.round_number, self.partition, number, i) + pad for i in range(1 + number % 20)]
         for i, value in enumerate(values):
             builder.append(i, 1700000000000, None, value, [])
         batch = bytes(builder.build())
@@ -201,7 +203,8 @@ class Run:
     def __init__(self, arguments):
         self.random = random.Random(arguments.seed)
         self.server = Server(small_journal=False)
-        self.server.flags += ["--journal.file_bytes", "2MiB", "--log.level", "warn"]
+        self.server.flags += ["--journal.file_bytes", "2MiB", "--journal.bulk_bytes", "64KiB", "--log.level", "warn"]
+        self.bulk_batches = 0
         self.stored = {}  # (topic, partition) -> [value], as read so far
         self.reader = None
         self.raw_acked = []
@@ -229,6 +232,8 @@ class Run:
         for thread in [kcat, *raw]:
             thread.start()
         time.sleep(self.random.uniform(0.05, 1.2))
+        if number % 8 == 7:
+            self.bulk_batches += sum(value for name, value in self.server.metrics().items() if name.startswith("eagre_bulk_batches_total"))
         self.server.kill()
         kcat.ending.set()
         for thread in raw:
@@ -322,6 +327,8 @@ def main():
             if number % 10 == 9:
                 print(f"  {number + 1} rounds, {sum(len(v) for v in run.stored.values())} records read", flush=True)
         run.check_idempotent()
+        if arguments.rounds >= 8 and run.bulk_batches == 0:
+            raise AssertionError("no batch bypassed the journal")
         passed += 1
         run.check_again()
         passed += 1

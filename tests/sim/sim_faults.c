@@ -11,6 +11,7 @@
 #include "sim_options.h"
 
 #include "engine/base/check.h"
+#include "log/format/format.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -311,6 +312,39 @@ try_revival(struct run *run, const struct family *family, uint32_t idx)
         return VERDICT_BAD;
     rig_power_cut(&run->rig);
     return after(run);
+}
+
+/* A bulk batch is the last thing that was acknowledged; then a byte of its run turns. The journal
+ * has only a reference, so the start must find it: what would be written behind the run could not
+ * be reached over it. */
+static enum verdict
+try_marked_run(struct run *run, const struct family *family, uint32_t idx)
+{
+    struct diag_trail trail = {{0}};
+    char path[FORMAT_PATH_MAX];
+    struct log_read_result offsets;
+    const struct model_partition *partition = &run->model.partitions[0];
+    (void)family;
+    run->rig.options.faults = false;
+    if (!start_well(run) || !log_script_begin(&run->script) ||
+        !log_script_do(&run->script, SCRIPT_SMALL) || !rig_settle(&run->rig) ||
+        !log_script_do(&run->script, SCRIPT_BIG) || !rig_settle(&run->rig))
+        return VERDICT_BAD;
+    if (rig_bulk_batches(&run->rig) != 1)
+        return log_model_fail(&run->model, "not a bulk batch") ? VERDICT_GOOD : VERDICT_BAD;
+    rig_kill(&run->rig);
+    CHECK(disk_sync_all(run->world.disk) == RC_OK);
+    format_path_segment(path, partition->config.incarnation, 0, 0);
+    CHECK(disk_sim_flip_bit(run->world.disk, path, idx * 997 % (60 * KIB), idx % 8));
+    run->rig.options.faults = true;
+    if (rig_start(&run->rig, &trail) != RC_OK)
+        return VERDICT_GOOD;
+    uint64_t incarnation = partition->config.incarnation;
+    uint32_t slot = log_find(run->rig.log, incarnation);
+    if (slot != UINT32_MAX && log_offsets(run->rig.log, slot, incarnation, &offsets) == RC_HALTED)
+        return VERDICT_GOOD;
+    (void)log_model_fail(&run->model, "a damaged run before a mark was passed over");
+    return VERDICT_BAD;
 }
 
 /* ---- no space, no descriptors ---- */
@@ -688,6 +722,7 @@ static const struct family families[] = {
      0,
      NULL},
     {"group of a former life", try_revival, 200, 0, 0, 0, NULL},
+    {"flip in a run that the journal refers to", try_marked_run, 200, 0, 0, 0, NULL},
     {"full disk", try_fill, 64, 0, 0, 0, NULL},
     {"full disk in recovery", try_fill_recovery, 64, 0, 0, 0, NULL},
     {"descriptor table full", try_descriptors, 40, 0, 0, 0, NULL},
