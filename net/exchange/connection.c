@@ -96,7 +96,7 @@ exchange_connection__open(struct exchange *exchange, int fd)
     memset(connection, 0, offsetof(struct exchange_connection, raw));
     connection->queued = queued;
     connection->next_ready = next_ready;
-    if (!stream_open(&connection->stream, exchange->tls)) {
+    if (!exchange_stream_open(&connection->stream, exchange->tls)) {
         slab_give(&exchange->connections, idx);
         return false;
     }
@@ -135,7 +135,7 @@ connection_finish(struct exchange *exchange, uint32_t idx)
         return;
     tcp_close(exchange->config.tcp, connection->fd);
     exchange->open_count--;
-    stream_close(&connection->stream);
+    exchange_stream_close(&connection->stream);
     connection_clear(connection);
     if (connection->cipher == NULL)
         connection_free(exchange, idx);
@@ -193,7 +193,7 @@ exchange_connection__farewell(struct exchange *exchange, uint32_t idx)
     if (connection->state == EXCHANGE_HELD)
         connection_let_go(exchange, idx);
     connection_move(connection, EXCHANGE_FAREWELL);
-    stream_end(&connection->stream);
+    exchange_stream_end(&connection->stream);
     list_enter(exchange, idx, &exchange->farewell, exchange->now_ns + EXCHANGE_FAREWELL_NS);
     exchange_connection__arm(exchange, idx);
 }
@@ -237,7 +237,7 @@ exchange_connection__write(struct exchange *exchange,
     struct exchange_connection *connection = exchange__connection(exchange, idx);
 
     if (connection->stream.tls != NULL) {
-        if (!stream_seal(&connection->stream, at, count))
+        if (!exchange_stream_seal(&connection->stream, at, count))
             exchange_connection__close(exchange, idx);
         return;
     }
@@ -258,7 +258,7 @@ connection_send(struct exchange *exchange, uint32_t idx)
     if (connection->out_sent == connection->out_count) {
         explicit_bzero(connection->out, connection->out_count);
         connection->out_sent = 0;
-        connection->out_count = stream_take(
+        connection->out_count = exchange_stream_take(
             &connection->stream, connection->out, sizeof(connection->out));
     }
     if (connection->out_count == 0)
@@ -428,10 +428,10 @@ connection_read(struct exchange *exchange, uint32_t idx)
     while (connection->state == EXCHANGE_JOINING || connection->state == EXCHANGE_HELD) {
         uint32_t count = 0;
         uint32_t at = connection->message_count;
-        enum stream_step step = stream_read(&connection->stream,
-                                            connection->message + at,
-                                            (uint32_t)sizeof(connection->message) - at,
-                                            &count);
+        enum stream_step step = exchange_stream_read(&connection->stream,
+                                                     connection->message + at,
+                                                     (uint32_t)sizeof(connection->message) - at,
+                                                     &count);
         if (step == STREAM_MORE)
             return;
         if (step != STREAM_OK) {
@@ -454,13 +454,13 @@ exchange_connection__run(struct exchange *exchange, uint32_t idx)
     if (!is_reading(connection) || count == 0)
         return;
     connection->raw_count = 0;
-    if (!stream_feed(&connection->stream, connection->raw, count)) {
+    if (!exchange_stream_feed(&connection->stream, connection->raw, count)) {
         exchange__count(&exchange->counters.refused_limit);
         exchange_connection__close(exchange, idx);
         return;
     }
     if (connection->state == EXCHANGE_HANDSHAKE) {
-        enum stream_step step = stream_handshake(&connection->stream);
+        enum stream_step step = exchange_stream_handshake(&connection->stream);
         if (step == STREAM_OK) {
             connection_move(connection, EXCHANGE_JOINING);
         } else if (step != STREAM_MORE) {

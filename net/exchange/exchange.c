@@ -79,7 +79,8 @@ load_secrets(struct exchange *exchange, struct diag_trail *trail)
     if (RAND_bytes((uint8_t *)&exchange->epoch, (int)sizeof(exchange->epoch)) != 1)
         rc = RC_NO_MEMORY;
     if (rc == RC_OK && config->tls_certificate[0] != '\0')
-        rc = stream_context_create(config->tls_certificate, config->tls_key, &exchange->tls, trail);
+        rc = exchange_stream_context_create(
+            config->tls_certificate, config->tls_key, &exchange->tls, trail);
     if (rc == RC_OK && config->credentials[0] != '\0')
         rc = credentials_create(config->credentials, &exchange->credentials, trail);
     return rc;
@@ -124,11 +125,11 @@ exchange_destroy(struct exchange *exchange)
         session_cipher_destroy(connection->cipher);
         if (connection->state == EXCHANGE_RETURNING)
             continue;
-        stream_close(&connection->stream);
+        exchange_stream_close(&connection->stream);
         tcp_close(exchange->config.tcp, connection->fd);
         explicit_bzero(connection, sizeof(*connection));
     }
-    stream_context_destroy(exchange->tls);
+    exchange_stream_context_destroy(exchange->tls);
     credentials_destroy(exchange->credentials);
     mem_boot_free(exchange->memory);
     mem_boot_free(exchange);

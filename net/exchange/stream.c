@@ -71,10 +71,10 @@ load_certificate(SSL_CTX *tls, const char *name, struct diag_trail *trail)
 }
 
 enum rc
-stream_context_create(const char *certificate,
-                      const char *key,
-                      struct stream_context **ret_context,
-                      struct diag_trail *trail)
+exchange_stream_context_create(const char *certificate,
+                               const char *key,
+                               struct stream_context **ret_context,
+                               struct diag_trail *trail)
 {
     SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
     enum rc rc = RC_NO_MEMORY;
@@ -105,13 +105,13 @@ fail:
 }
 
 void
-stream_context_destroy(struct stream_context *context)
+exchange_stream_context_destroy(struct stream_context *context)
 {
     SSL_CTX_free(context_of(context));
 }
 
 bool
-stream_open(struct stream *stream, struct stream_context *context)
+exchange_stream_open(struct stream *stream, struct stream_context *context)
 {
     *stream = (struct stream){.tls = NULL};
     if (context == NULL)
@@ -133,14 +133,14 @@ stream_open(struct stream *stream, struct stream_context *context)
 }
 
 void
-stream_close(struct stream *stream)
+exchange_stream_close(struct stream *stream)
 {
     SSL_free(stream->tls);
     *stream = (struct stream){.tls = NULL};
 }
 
 bool
-stream_feed(struct stream *stream, const uint8_t *at, uint32_t count)
+exchange_stream_feed(struct stream *stream, const uint8_t *at, uint32_t count)
 {
     if (stream->tls != NULL)
         return BIO_write(stream->from_peer, at, (int)count) == (int)count;
@@ -163,7 +163,7 @@ stream_failed(const struct stream *stream, int result)
 }
 
 enum stream_step
-stream_handshake(struct stream *stream)
+exchange_stream_handshake(struct stream *stream)
 {
     if (stream->tls == NULL)
         return STREAM_OK;
@@ -173,7 +173,7 @@ stream_handshake(struct stream *stream)
 }
 
 enum stream_step
-stream_read(struct stream *stream, uint8_t *to, uint32_t capacity, uint32_t *ret_count)
+exchange_stream_read(struct stream *stream, uint8_t *to, uint32_t capacity, uint32_t *ret_count)
 {
     if (stream->tls == NULL) {
         uint32_t count = min_u32(capacity, stream->clear_count);
@@ -194,7 +194,7 @@ stream_read(struct stream *stream, uint8_t *to, uint32_t capacity, uint32_t *ret
 }
 
 bool
-stream_seal(struct stream *stream, const uint8_t *at, uint32_t count)
+exchange_stream_seal(struct stream *stream, const uint8_t *at, uint32_t count)
 {
     CHECK(stream->tls != NULL);
     ERR_clear_error();
@@ -204,22 +204,22 @@ stream_seal(struct stream *stream, const uint8_t *at, uint32_t count)
 }
 
 bool
-stream_has_output(const struct stream *stream)
+exchange_stream_has_output(const struct stream *stream)
 {
     return stream->tls != NULL && BIO_pending(stream->to_peer) > 0;
 }
 
 uint32_t
-stream_take(struct stream *stream, uint8_t *to, uint32_t capacity)
+exchange_stream_take(struct stream *stream, uint8_t *to, uint32_t capacity)
 {
-    if (!stream_has_output(stream))
+    if (!exchange_stream_has_output(stream))
         return 0;
     int count = BIO_read(stream->to_peer, to, (int)capacity);
     return count > 0 ? (uint32_t)count : 0;
 }
 
 void
-stream_end(struct stream *stream)
+exchange_stream_end(struct stream *stream)
 {
     if (stream->tls == NULL || !SSL_is_init_finished(stream->tls))
         return;

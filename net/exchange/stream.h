@@ -36,30 +36,32 @@ enum stream_step {
 
 /* Reads a PEM chain and its key, which others must not be able to read. RC_DENIED, RC_INVALID,
  * RC_NOT_FOUND, RC_NO_MEMORY; cause in trail. */
-enum rc stream_context_create(const char *certificate,
-                              const char *key,
-                              struct stream_context **ret_context,
-                              struct diag_trail *trail) MUST_USE;
-void stream_context_destroy(struct stream_context *context);
+enum rc exchange_stream_context_create(const char *certificate,
+                                       const char *key,
+                                       struct stream_context **ret_context,
+                                       struct diag_trail *trail) MUST_USE;
+void exchange_stream_context_destroy(struct stream_context *context);
 
 /* context NULL: clear text. False: no memory. */
-bool stream_open(struct stream *stream, struct stream_context *context) MUST_USE;
+bool exchange_stream_open(struct stream *stream, struct stream_context *context) MUST_USE;
 /* Twice is allowed. */
-void stream_close(struct stream *stream);
+void exchange_stream_close(struct stream *stream);
 
 /* Received bytes; clear text is borrowed until it was read. False: no memory. */
-bool stream_feed(struct stream *stream, const uint8_t *at, uint32_t count) MUST_USE;
+bool exchange_stream_feed(struct stream *stream, const uint8_t *at, uint32_t count) MUST_USE;
 /* Goes on with the handshake; STREAM_OK: it is done. */
-enum stream_step stream_handshake(struct stream *stream) MUST_USE;
+enum stream_step exchange_stream_handshake(struct stream *stream) MUST_USE;
 /* Up to capacity plain bytes; *ret_count > 0 with STREAM_OK. */
-enum stream_step
-stream_read(struct stream *stream, uint8_t *to, uint32_t capacity, uint32_t *ret_count) MUST_USE;
+enum stream_step exchange_stream_read(struct stream *stream,
+                                      uint8_t *to,
+                                      uint32_t capacity,
+                                      uint32_t *ret_count) MUST_USE;
 /* TLS: seals plain bytes; clear text is the caller's to send. False: failed. */
-bool stream_seal(struct stream *stream, const uint8_t *at, uint32_t count) MUST_USE;
+bool exchange_stream_seal(struct stream *stream, const uint8_t *at, uint32_t count) MUST_USE;
 /* TLS: the next bytes for the peer; how many, 0: none. */
-uint32_t stream_take(struct stream *stream, uint8_t *to, uint32_t capacity);
-bool stream_has_output(const struct stream *stream);
+uint32_t exchange_stream_take(struct stream *stream, uint8_t *to, uint32_t capacity);
+bool exchange_stream_has_output(const struct stream *stream);
 /* TLS: says goodbye, so that the peer can tell an end from a cut. */
-void stream_end(struct stream *stream);
+void exchange_stream_end(struct stream *stream);
 
 #endif
