@@ -334,6 +334,8 @@ log_append(struct log *log, const struct log_append_request *request, struct log
             log_count_pressure(log, METRIC_PRESSURE_DISK_JOBS);
             return LOG_APPEND_AGAIN;
         }
+        if (batch.is_idempotent)
+            producers_await(&log->producers, batch.producer, &batch.claim, log->now_ns);
         return append_refuse(log, request, partition, rc, ret_ack);
     }
     batch.is_bulk = bulk_is_due(log, partition, request->batch_bytes);
@@ -377,6 +379,9 @@ log_complete(struct log *log, uint64_t tag, int32_t result)
         break;
     case LOG_TAG_SYNC:
         reclaim_sync_done(log, idx, result);
+        break;
+    case LOG_TAG_BULK:
+        bulk_sync_done(log, idx, result);
         break;
     case LOG_TAG_COLD:
         log->hooks.cold_complete(log, idx, result);

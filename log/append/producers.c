@@ -177,10 +177,25 @@ producers_check(const struct producers *producers,
             return RC_SEQUENCE_DUPLICATE;
         }
     }
-    if (producer->batch_count > 0 &&
-        claim->first_sequence != producers_sequence_after(producer->batches[0].last_sequence))
-        return RC_SEQUENCE_OUT_OF_ORDER;
-    return RC_OK;
+    int32_t due = producer->batch_count > 0
+                      ? producers_sequence_after(producer->batches[0].last_sequence)
+                      : producer->batches[0].first_sequence; /* producers_await() */
+    return claim->first_sequence == due ? RC_OK : RC_SEQUENCE_OUT_OF_ORDER;
+}
+
+void
+producers_await(struct producers *producers,
+                uint32_t producer,
+                const struct producer_claim *claim,
+                uint64_t now_ns)
+{
+    /* Who has a state is held to it already. */
+    if (producer != PRODUCER_NONE)
+        return;
+    uint32_t at = producers_add(producers, claim->incarnation, claim->producer_id);
+    producers->table[at].epoch = claim->epoch;
+    producers->table[at].used_ns = now_ns;
+    producers->table[at].batches[0].first_sequence = claim->first_sequence;
 }
 
 void

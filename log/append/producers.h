@@ -4,8 +4,9 @@
  *
  * A bounded hash table with chains and one list in order of use. When it is full the longest unused
  * state is thrown out if it was not used for PRODUCERS_AGE_MIN_NS; else the new producer is
- * refused. A producer without a state is accepted at any sequence. Runs on: the log tile.
- * Allocates: nothing. Blocks: never. */
+ * refused. A producer without a state is accepted at any sequence (Kafka's rule, for states that
+ * retention took), unless its first batch was refused a moment ago: see producers_await(). Runs on:
+ * the log tile. Allocates: nothing. Blocks: never. */
 #ifndef EAGRE_LOG_APPEND_PRODUCERS_H
 #define EAGRE_LOG_APPEND_PRODUCERS_H
 
@@ -28,7 +29,8 @@ struct producer {
     uint64_t used_ns;
     struct producer_batch batches[PRODUCER_BATCHES]; /* newest first */
     int16_t epoch;
-    uint16_t batch_count; /* [0, PRODUCER_BATCHES] */
+    uint16_t batch_count; /* [0, PRODUCER_BATCHES]; 0: none is stored yet, and the first must begin
+                             with batches[0].first_sequence */
     uint32_t chain;       /* next in the same bucket, or PRODUCER_NONE */
     uint32_t newer;       /* list in order of use */
     uint32_t older;
@@ -75,6 +77,16 @@ void producers_record(struct producers *producers,
                       const struct producer_claim *claim,
                       uint64_t base_offset,
                       uint64_t now_ns);
+
+/* A batch that producers_check() allowed is refused for a reason that will pass (no space). Of a
+ * producer without a state the next batch may be in the same pipeline and would be taken at any
+ * sequence, after which the first is out of order for ever; so the table remembers which sequence
+ * must come first. producer as in producers_record(). Not kept over a restart, which ends pipelines
+ * too. */
+void producers_await(struct producers *producers,
+                     uint32_t producer,
+                     const struct producer_claim *claim,
+                     uint64_t now_ns);
 
 /* Replay: records without any check, idempotent by base offset; false when the table is full. */
 bool producers_replay(struct producers *producers,

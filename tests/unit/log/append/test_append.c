@@ -298,6 +298,44 @@ Test(log_append, no_space_refuses_by_name_and_heals, .timeout = 60)
     rig_fini(&rig);
 }
 
+Test(log_append, no_space_leaves_no_hole_before_a_new_producer, .timeout = 60)
+{
+    static struct rig rig;
+    struct disk_sim_faults faults = {0};
+
+    rig_init(&rig, 12);
+    cr_assert_eq(rig_open(&rig), RC_OK);
+    uint32_t p = rig_create(&rig, &plain);
+    faults.space_bytes = disk_sim_used_bytes(rig.disk) + 300 * KIB;
+    disk_sim_set_faults(rig.disk, &faults);
+    struct rig_append filler = {.partition = p, .bytes = 10000, .records = 1};
+    for (uint32_t i = 0; i < 1000 && rig_append(&rig, &filler) == LOG_APPEND_TAKEN; i++)
+        ;
+    struct rig_append first = {
+        .partition = p, .bytes = 10000, .records = 1, .producer_id = 77, .sequence = 0};
+    struct rig_append second = first;
+    second.sequence = 1;
+    cr_assert_eq(rig_append(&rig, &first), LOG_APPEND_REFUSED);
+    cr_assert_eq(rig.last_ack.rc, RC_NO_SPACE);
+
+    /* Space comes back between the two: the second must not be taken in front of the first. */
+    faults.space_bytes = 0;
+    disk_sim_set_faults(rig.disk, &faults);
+    clock_sim_advance(&rig.clock, 2 * NS_PER_S);
+    for (uint32_t i = 0; i < 100 && rig_partition(&rig, p)->space_retry_ns != 0; i++) {
+        (void)rig_append(&rig, &filler);
+        rig_settle(&rig);
+    }
+    cr_assert_eq(rig_append(&rig, &filler), LOG_APPEND_TAKEN);
+    cr_assert_eq(rig_append(&rig, &second), LOG_APPEND_REFUSED);
+    cr_assert_eq(rig.last_ack.rc, RC_SEQUENCE_OUT_OF_ORDER);
+    cr_assert_eq(rig_append(&rig, &first), LOG_APPEND_TAKEN);
+    cr_assert_eq(rig_append(&rig, &second), LOG_APPEND_TAKEN);
+    rig_settle(&rig);
+    rig_verify(&rig, p);
+    rig_fini(&rig);
+}
+
 Test(log_append, marks_tell_armed_requesters_once, .timeout = 20)
 {
     static struct rig rig;

@@ -168,6 +168,35 @@ Test(producers, sequences_wrap_and_five_batches_are_known, .timeout = 10)
     free(memory);
 }
 
+Test(producers, a_new_one_begins_with_what_was_refused, .timeout = 10)
+{
+    void *memory = aligned_alloc(64, round_up(producers_footprint(2), 64));
+    struct producers producers;
+    uint32_t at;
+    uint64_t original = 0;
+
+    producers_init(&producers, memory, 2, 1);
+    struct producer_claim first = claim_of(5, 3, 10, 11);
+    struct producer_claim second = claim_of(5, 3, 12, 13);
+    struct producer_claim next_epoch = claim_of(5, 4, 0, 0);
+    cr_assert_eq(producers_check(&producers, &first, 1, &at, &original), RC_OK);
+    producers_await(&producers, at, &first, 1);
+    cr_assert_eq(producers_check(&producers, &second, 2, &at, &original), RC_SEQUENCE_OUT_OF_ORDER);
+    cr_assert_eq(producers_check(&producers, &next_epoch, 2, &at, &original), RC_OK);
+    cr_assert_eq(producers_check(&producers, &first, 2, &at, &original), RC_OK);
+    producers_await(&producers, at, &first, 2); /* refused once more */
+    cr_assert_eq(producers_check(&producers, &first, 3, &at, &original), RC_OK);
+    producers_record(&producers, at, &first, 100, 3);
+    cr_assert_eq(producers_check(&producers, &first, 4, &at, &original), RC_SEQUENCE_DUPLICATE);
+    cr_assert_eq(original, 100);
+    cr_assert_eq(producers_check(&producers, &second, 4, &at, &original), RC_OK);
+    /* Who is known is not made to wait for less than what it has. */
+    producers_await(&producers, at, &second, 4);
+    cr_assert_eq(producers_check(&producers, &second, 5, &at, &original), RC_OK);
+    cr_assert_eq(producers_check(&producers, &first, 5, &at, &original), RC_SEQUENCE_DUPLICATE);
+    free(memory);
+}
+
 Test(producers, the_longest_unused_goes_but_not_too_young, .timeout = 10)
 {
     void *memory = aligned_alloc(64, round_up(producers_footprint(4), 64));
