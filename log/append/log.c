@@ -380,9 +380,6 @@ log_complete(struct log *log, uint64_t tag, int32_t result)
     case LOG_TAG_SYNC:
         reclaim_sync_done(log, idx, result);
         break;
-    case LOG_TAG_BULK:
-        bulk_sync_done(log, idx, result);
-        break;
     case LOG_TAG_COLD:
         log->hooks.cold_complete(log, idx, result);
         break;
