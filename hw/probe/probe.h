@@ -52,10 +52,13 @@ struct probe_facts {
     uint64_t memlock_soft_bytes; /* UINT64_MAX: no limit */
     char io_body[48];            /* what io_create(AUTO) gave; empty: nothing */
     bool io_uring;
-    char io_reason[512];  /* why not io_uring; empty when it is */
-    char clocksource[24]; /* the kernel's */
-    bool tsc;             /* hw/clock uses the TSC */
-    bool dpdk;            /* a librte_eal is installed */
+    char io_reason[512];        /* why not io_uring; empty when it is */
+    char clocksource[24];       /* the kernel's */
+    bool tsc;                   /* hw/clock uses the TSC */
+    bool udp_segment;           /* the kernel sends trains of datagrams in one call */
+    bool udp_gro;               /* and receives them so */
+    uint64_t udp_receive_bytes; /* of 4 MiB that were asked for; 0: no socket */
+    bool dpdk;                  /* a librte_eal is installed */
     char dpdk_path[96];
     char data_directory[128]; /* empty: nothing about disks */
     enum rc disk_rc;          /* RC_OK: `disk` is valid */

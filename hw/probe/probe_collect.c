@@ -8,11 +8,19 @@
 
 #include <fcntl.h>
 #include <glob.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#ifndef UDP_GRO
+#define UDP_GRO 104 /* linux/udp.h since 5.0 */
+#endif
+#define PROBE_UDP_BYTES (4 * 1024 * 1024)
 
 /* Reads a small file whole, with a NUL and without the last newline; false when it is not there. */
 static bool
@@ -124,6 +132,27 @@ collect_clock(struct probe_facts *facts)
     facts->tsc = strcmp(clock_source_name(&clock), "tsc") == 0;
 }
 
+/* What the kernel's UDP can do for the native door, tried on a socket of our own. */
+static void
+collect_udp(struct probe_facts *facts)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int segment = 1400;
+    int on = 1;
+    int bytes = PROBE_UDP_BYTES;
+    socklen_t count = sizeof(bytes);
+
+    if (fd < 0)
+        return;
+    facts->udp_segment = setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment)) == 0;
+    facts->udp_gro = setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) == 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &count) == 0)
+        facts->udp_receive_bytes = (uint64_t)bytes / 2; /* the kernel doubles what it grants */
+    close(fd);
+}
+
 /* Only whether it is installed: loading it would start threads. */
 static void
 collect_dpdk(struct probe_facts *facts)
@@ -169,6 +198,7 @@ probe_collect(const struct probe_config *config, struct probe_facts *ret_facts)
     collect_limits(ret_facts);
     collect_io(ret_facts);
     collect_clock(ret_facts);
+    collect_udp(ret_facts);
     collect_dpdk(ret_facts);
     collect_disk(config, ret_facts);
 }

@@ -186,6 +186,32 @@ judge_clock(const struct probe_facts *facts, struct probe_report *report)
                "boot with clocksource=tsc where the CPU's TSC is invariant");
 }
 
+/* Below this a burst of one session's window overflows it. */
+#define PROBE_UDP_LEAST (1 * MIB)
+
+static void
+judge_udp(const struct probe_facts *facts, struct probe_report *report)
+{
+    bool trains = facts->udp_segment && facts->udp_gro;
+    bool roomy = facts->udp_receive_bytes >= PROBE_UDP_LEAST;
+    struct probe_row *row = row_add(report,
+                                    "native sockets",
+                                    trains && roomy ? PROBE_OK : PROBE_WARN,
+                                    "%sUDP_SEGMENT, %sUDP_GRO, receive buffer %llu KiB",
+                                    facts->udp_segment ? "" : "no ",
+                                    facts->udp_gro ? "" : "no ",
+                                    (unsigned long long)(facts->udp_receive_bytes / KIB));
+
+    if (!trains)
+        row_advise(row,
+                   "a system call for each datagram: a twentieth of the packets per second",
+                   "a kernel of 5.0 or later");
+    else if (!roomy)
+        row_advise(row,
+                   "bursts overflow the kernel's buffer; what is lost is sent again",
+                   "sysctl -w net.core.rmem_max=4194304");
+}
+
 static void
 judge_dpdk(const struct probe_facts *facts, struct probe_report *report)
 {
@@ -303,6 +329,7 @@ probe_judge(const struct probe_facts *facts, struct probe_report *ret_report)
     judge_limits(facts, ret_report);
     judge_io(facts, ret_report);
     judge_clock(facts, ret_report);
+    judge_udp(facts, ret_report);
     judge_dpdk(facts, ret_report);
     if (facts->data_directory[0] == '\0')
         return;

@@ -31,6 +31,9 @@ good_facts(void)
         .io_uring = true,
         .clocksource = "tsc",
         .tsc = true,
+        .udp_segment = true,
+        .udp_gro = true,
+        .udp_receive_bytes = 4 * MIB,
         .dpdk = true,
         .dpdk_path = "/usr/lib/librte_eal.so.23",
         .data_directory = "/data",
@@ -89,6 +92,7 @@ Test(probe_judge, names_cost_and_command_of_everything_that_is_amiss, .timeout =
     bad.io_uring = false;
     snprintf(bad.io_body, sizeof(bad.io_body), "threads");
     bad.tsc = false;
+    bad.udp_receive_bytes = 208 * KIB;
     bad.dpdk = false;
     bad.disk.direct = false;
     snprintf(bad.disk.write_cache, sizeof(bad.disk.write_cache), "unknown");
@@ -102,6 +106,9 @@ Test(probe_judge, names_cost_and_command_of_everything_that_is_amiss, .timeout =
     expect_trouble(&bad, "locked memory", PROBE_WARN, "8192 KiB", "ulimit -l");
     expect_trouble(&bad, "io_uring", PROBE_MISSING, "threads", "kernel.io_uring_disabled=0");
     expect_trouble(&bad, "clock", PROBE_WARN, "clock_gettime", "clocksource=tsc");
+    expect_trouble(&bad, "native sockets", PROBE_WARN, "208 KiB", "net.core.rmem_max");
+    bad.udp_gro = false;
+    expect_trouble(&bad, "native sockets", PROBE_WARN, "no UDP_GRO", "5.0");
     expect_trouble(&bad, "dpdk", PROBE_MISSING, "librte_eal", "apt-get install");
     expect_trouble(&bad, "data directory", PROBE_WARN, "no O_DIRECT", "--data");
     expect_trouble(&bad, "write cache", PROBE_WARN, "unknown", "");
