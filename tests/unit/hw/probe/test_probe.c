@@ -145,7 +145,7 @@ Test(probe_judge, finds_nothing_amiss_on_a_good_host, .timeout = 10)
     struct probe_report report;
 
     probe_judge(&facts, &report);
-    cr_assert_eq(report.count, 13u);
+    cr_assert_eq(report.count, 14u);
     for (uint32_t i = 0; i < report.count; i++) {
         cr_assert_eq(report.rows[i].state, PROBE_OK, "%s", report.rows[i].name);
         cr_assert_str_empty(report.rows[i].fix, "%s", report.rows[i].name);
