@@ -136,12 +136,16 @@ offsets_time(const struct eagre_subscriber *subscriber, enum call_kind kind)
                                                          : OFFSETS_EARLIEST;
 }
 
+/* The end is asked for before a time is: it is where to begin when no record is that late. */
 static bool
-part_is_asked(const struct subscriber_part *part, enum call_kind kind)
+part_is_asked(const struct eagre_subscriber *subscriber,
+              const struct subscriber_part *part,
+              enum call_kind kind)
 {
     if (kind == CALL_END)
         return !part->has_end && part->state != PART_OVER;
-    return part->state == PART_PLACE;
+    return part->state == PART_PLACE &&
+           (subscriber->options.start != EAGRE_START_TIME || part->has_end);
 }
 
 static bool
@@ -157,7 +161,7 @@ call_for_offsets(struct eagre_client *client, uint32_t idx, enum call_kind kind)
     uint32_t count = 0;
     CHECK(asked != NULL);
     for (uint32_t i = 0; i < subscriber->part_count; i++) {
-        if (!part_is_asked(&subscriber->parts[i], kind))
+        if (!part_is_asked(subscriber, &subscriber->parts[i], kind))
             continue;
         kafka_list_offsets_request_partition_defaults(&asked[count]);
         asked[count].index = (int32_t)subscriber->parts[i].partition;

@@ -144,7 +144,6 @@ struct eagre_subscriber {
     int rc; /* whole subscription failed; told once */
     bool told;
     uint64_t offsets_retry_at_ns;
-    bool wants_end; /* ListOffsets of the end, besides the start */
     struct subscriber_part *current;
     struct record_iterator iterator;
     uint64_t skip_below;

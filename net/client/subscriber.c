@@ -236,7 +236,7 @@ client__subscriber_placed(struct eagre_subscriber *subscriber,
     }
     if (offset >= 0)
         part_place(subscriber->client, part, (uint64_t)offset);
-    else if (part->has_end) /* no record of that time or later */
+    else /* no record of that time or later; the end is known, see call.c */
         part_place(subscriber->client, part, part->high_watermark);
 }
 
