@@ -40,6 +40,15 @@ static const struct cli_option consume_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct cli_option reset_options[] = {
+    {"topic", "TOPIC", "all partitions of this topic (default: what the group has offsets of)"},
+    {"to", "earliest|latest|OFFSET", "where the group is to go on"},
+    {"to-time", "MS", "at the first record of this time or later (ms since 1970 UTC)"},
+    {"shift", "N", "so many records further, or back with a minus"},
+    {"dry-run", NULL, "show what would be done"},
+    {NULL, NULL, NULL},
+};
+
 static const struct cli_option ping_options[] = {
     {"count", "N", "round trips of each kind (default: 1000)"},
     {"topic", "TOPIC", "send records to this one (default: two of its own, made at --server)"},
@@ -56,6 +65,28 @@ static const struct cli_option doctor_options[] = {
 
 const struct cli_verb cli_verbs[] = {
     {"topic create", "TOPIC", 1, 1, "Create a topic.", create_options, cli_topic_create},
+    {"group list", "", 0, 0, "List consumer groups and their states.", no_options, cli_group_list},
+    {"group describe",
+     "GROUP",
+     1,
+     1,
+     "Show members, committed offsets and lag in records and seconds.",
+     no_options,
+     cli_group_describe},
+    {"group reset-offsets",
+     "GROUP",
+     1,
+     1,
+     "Make a group without members go on somewhere else.",
+     reset_options,
+     cli_group_reset_offsets},
+    {"group delete",
+     "GROUP",
+     1,
+     1,
+     "Delete a group without members.",
+     no_options,
+     cli_group_delete},
     {"topic list", "", 0, 0, "List topics with their partitions.", no_options, cli_topic_list},
     {"topic describe",
      "TOPIC",

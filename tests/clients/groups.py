@@ -3,6 +3,7 @@
 Goal: members share the partitions, go on where they committed, and nobody's records are lost or read twice when members come, go and
 die, or the server does. Method: real consumers in this process and in processes of their own; every record is numbered and counted."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
-from server import Server, Suite  # noqa: E402
+from server import Server, Suite, binary  # noqa: E402
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
@@ -241,6 +242,35 @@ def tools_of_kafka_python():
     client.close()
 
 
+def cli(*words, status=0):
+    done = subprocess.run([binary(), *words, "--server", server.address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SECONDS)
+    check(done.returncode == status, f"{' '.join(words)} gave {done.returncode}: {done.stderr.decode()[-400:]}")
+    return done.stdout.decode()
+
+
+def command_line():
+    check("resume" in cli("group", "list"), "not listed")
+    described = json.loads(cli("group", "describe", "resume", "--json"))
+    check([row["lag_records"] for row in described["offsets"]] == [0, 0, 0], str(described))
+    cli("group", "reset-offsets", "resume", "--shift", "-10", "--dry-run")
+    check(json.loads(cli("group", "describe", "resume", "--json")) == described, "a dry run changed something")
+    cli("group", "reset-offsets", "resume", "--shift", "-10")
+    rows = json.loads(cli("group", "describe", "resume", "--json"))["offsets"]
+    check([row["lag_records"] for row in rows] == [10] * 3 and all(row["lag_seconds"] > 0 for row in rows), str(rows))
+    cli("group", "reset-offsets", "resume", "--topic", "resume", "--to", "latest")
+    reader = member("resume")
+    reader.subscribe(["resume"])
+    check(read(reader, 1, 3) == [], "records after the end")
+    cli("group", "reset-offsets", "resume", "--to", "earliest", status=1)  # it has a member
+    cli("group", "delete", "resume", status=1)
+    reader.close()
+    cli("group", "reset-offsets", "resume", "--to", "nowhere", status=2)
+    cli("group", "reset-offsets", "resume", status=2)
+    cli("group", "describe", "no-such-group", status=4)
+    cli("group", "delete", "resume")
+    cli("group", "describe", "resume", status=4)
+
+
 def nobody_writes_their_log():
     producer = Producer({"bootstrap.servers": server.address, "message.timeout.ms": 5000})
     errors = []
@@ -250,7 +280,7 @@ def nobody_writes_their_log():
 
 
 def ends_well():
-    waiting = Worker("last", "resume")
+    waiting = Worker("last", "killed")
     waiting.start()
     until(lambda: waiting.assigned, "no assignment")
     began = time.monotonic()
@@ -270,6 +300,7 @@ def main():
     suite.run("a static member restarts", a_static_member_restarts)
     suite.run("the server is killed", the_server_dies)
     suite.run("tools of kafka-python", tools_of_kafka_python)
+    suite.run("eagre group", command_line)
     suite.run("producers are kept out of the group log", nobody_writes_their_log)
     suite.run("the server stops beside a member", ends_well)
     server.close(keep=suite.failed > 0)
