@@ -27,7 +27,6 @@ struct client_world {
     struct engine_rig *rig;
     struct engine_model *model;
     bool storage_errors;  /* a storage error may be answered: disk faults since the last start */
-    bool space_runs_out;  /* in this world, now and then */
     bool calm;            /* nothing is broken any more: an answer that stays away is a breach */
     bool producers_done;  /* all of them */
     uint64_t patience_ns; /* for an answer, before a client gives the connection up */

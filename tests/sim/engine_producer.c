@@ -86,12 +86,6 @@ lane_make_batch(struct client *client, struct client_lane *lane)
 static uint32_t
 lane_next(struct client *client, struct client_lane *lane)
 {
-    /* A producer without a state is accepted at any sequence, as Kafka does it: were the first
-     * batch refused for want of space, one behind it could be taken. So it goes alone where that
-     * can be. */
-    bool is_first_under_way = lane->sent_count > 0 && lane->made == lane->batch_count;
-    if (client->of->space_runs_out && client->script.is_idempotent && is_first_under_way)
-        return 0;
     if (lane->sent_count == lane->batch_count) {
         if (lane->made == client->script.batches || lane->batch_count == CLIENT_LANE_BATCHES_MAX)
             return 0;

@@ -228,7 +228,6 @@ draw_troubles(struct scene *scene)
     for (uint32_t i = 0; i < TROUBLE_COUNT; i++)
         if (sim_rng_chance(&scene->rng, 400000))
             scene->troubles |= 1u << i;
-    scene->shared.space_runs_out = (scene->troubles & (1u << TROUBLE_FULL)) != 0;
 }
 
 /* ---- the director ---- */
