@@ -88,7 +88,7 @@ struct session_counters {
     uint64_t received_duplicates; /* authentic, sequence known */
     uint64_t received_reordered;
     uint64_t dropped_no_credit; /* sequence beyond what was granted */
-    uint64_t dropped_no_room;   /* the user had no room, or the reorder pool none */
+    uint64_t dropped_no_room;   /* it had to wait and the reorder share had no slot */
     uint64_t sent_packets;
     uint64_t retransmitted;
     uint64_t probes; /* probe timeouts */
