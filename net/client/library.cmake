@@ -35,6 +35,7 @@ target_link_options(eagre_dpdk PRIVATE -Wl,--version-script=${here}/eagre_dpdk.m
 set_target_properties(eagre_dpdk PROPERTIES OUTPUT_NAME eagre-dpdk VERSION ${PROJECT_VERSION} SOVERSION 0)
 install(TARGETS eagre_dpdk LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 
+file(RELATIVE_PATH up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /) # the prefix may be moved
 configure_file(eagre.pc.in ${made}/eagre.pc @ONLY)
 configure_package_config_file(eagre-config.cmake.in ${made}/eagre-config.cmake
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/eagre PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)

@@ -608,6 +608,19 @@ transmit(struct server *server, uint64_t now_ns)
     }
 }
 
+static void
+speak(struct server *server, uint64_t now_ns)
+{
+    session_tick(server->session, now_ns);
+    bool is_open = session_state(server->session) == SESSION_OPEN;
+    if (is_open)
+        send_commits(server);
+    for (uint32_t i = 0; is_open && i < SERVER_PARTITIONS_MAX; i++)
+        if (server->subscriptions[i].is_used)
+            send_subscription(server, &server->subscriptions[i]);
+    transmit(server, now_ns);
+}
+
 void
 server_poll(struct server *server)
 {
@@ -622,16 +635,8 @@ server_poll(struct server *server)
     for (uint32_t i = 0; i < count; i++)
         take_datagram(server, &received[i], now_ns);
     nic_release(server->nic, received, count);
-    if (server->is_up) {
-        session_tick(server->session, now_ns);
-        if (session_state(server->session) == SESSION_OPEN) {
-            send_commits(server);
-            for (uint32_t i = 0; i < SERVER_PARTITIONS_MAX; i++)
-                if (server->subscriptions[i].is_used)
-                    send_subscription(server, &server->subscriptions[i]);
-        }
-        transmit(server, now_ns);
-    }
+    if (server->is_up)
+        speak(server, now_ns);
     (void)nic_flush(server->nic);
 }
 

@@ -226,7 +226,7 @@ Test(delivery, everything_arrives_once_while_all_goes_wrong, .timeout = 120)
             rig.server->refuse_count = 1 + (uint32_t)clock_random_below(&chance, 5);
         }
         if (eagre_get_state(rig.sending.client) == EAGRE_STATE_OPEN &&
-            clock_random_below(&chance, 150) == 0) {
+            clock_random_below(&chance, 1000) == 0) {
             server_kill(rig.server);
             kills++;
         }
