@@ -17,8 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(WIRE_PIECE_HEAD_BYTES == 8, "spoil_piece()");
+_Static_assert(WIRE_PIECE_HEAD_BYTES == 8, "put_piece()");
 
+#define RUN_BYTES 100u
+#define RUN_COUNT 3u
 #define PACKETS 40u
 #define BODY_MAX 1200u
 #define PATIENCE_NS (2 * NS_PER_S)
@@ -26,6 +28,8 @@ _Static_assert(WIRE_PIECE_HEAD_BYTES == 8, "spoil_piece()");
 static struct attack_session attack;
 static uint8_t frame[WIRE_FRAME_HEADER_BYTES + BODY_MAX + 256];
 static uint64_t frames_sent;
+static uint32_t data_run; /* pieces so far, of this session */
+static uint32_t call_run;
 
 static uint32_t
 below(uint32_t bound)
@@ -98,17 +102,32 @@ put_batch(uint32_t at)
     return at + count;
 }
 
-/* Writes a piece's head, the last bytes before `at`, over one that the encoder took for right. */
-static void
-spoil_piece(uint32_t at)
+/* Writes a piece and its head, the last bytes before `at`, over one that the encoder took for
+ * right: the next of a message in three pieces (right), a message of its own (right), or what fits
+ * nothing. The end of the frame. */
+static uint32_t
+put_piece(uint32_t at, uint32_t *run)
 {
-    uint16_t count = below(4) == 0 ? (uint16_t)border() : (uint16_t)(1 + below(4));
-    uint16_t index = below(4) == 0 ? (uint16_t)border() : (uint16_t)below(4);
-    uint32_t total_bytes = below(2) == 0 ? (uint32_t)border() : 100u * count;
+    uint32_t bytes = 1 + below(200);
+    uint32_t total_bytes = bytes;
+    uint16_t index = 0;
+    uint16_t count = 1;
 
+    if (below(2) == 0) {
+        bytes = RUN_BYTES;
+        total_bytes = RUN_COUNT * RUN_BYTES;
+        index = (uint16_t)((*run)++ % RUN_COUNT);
+        count = RUN_COUNT;
+    }
+    if (below(12) == 0) {
+        total_bytes = below(2) == 0 ? (uint32_t)border() : total_bytes;
+        index = below(2) == 0 ? (uint16_t)border() : index;
+        count = below(2) == 0 ? (uint16_t)border() : count;
+    }
     put_u32_le(frame + at - 8, total_bytes);
     put_u16_le(frame + at - 4, index);
     put_u16_le(frame + at - 2, count);
+    return put_bytes(at, bytes);
 }
 
 static uint32_t
@@ -123,29 +142,26 @@ make_data(void)
 static uint32_t
 make_data_frag(void)
 {
-    struct wire_data_frag frag = {.request = below(3),
-                                  .partition = some_partition(),
+    struct wire_data_frag frag = {.request = below(12) == 0 ? (uint32_t)border() : 1,
+                                  .partition = below(12) == 0 ? some_partition() : attack.partition,
                                   .piece = {.total_bytes = 1, .count = 1}};
-    uint32_t head = wire_data_frag_encode_head(frame, &frag);
 
-    spoil_piece(head);
-    return put_bytes(head, below(200));
+    return put_piece(wire_data_frag_encode_head(frame, &frag), &data_run);
 }
 
 static uint32_t
 make_call(uint8_t type)
 {
-    struct wire_call call = {.request = below(4), .piece = {.total_bytes = 1, .count = 1}};
+    struct wire_call call = {.request = 1, .piece = {.total_bytes = 1, .count = 1}};
     uint32_t at = wire_call_encode_head(frame, type, &call);
+    uint32_t end = put_piece(at, &call_run);
 
-    spoil_piece(at);
     /* An api key and version that exist, most of the time: the rest of the request is noise. */
-    if (below(4) != 0) {
+    if (below(4) != 0 && end >= at + 4) {
         put_u16_be(frame + at, (uint16_t)below(70));
         put_u16_be(frame + at + 2, (uint16_t)below(13));
-        at += 4;
     }
-    return put_bytes(at, below(200));
+    return end;
 }
 
 static uint32_t
@@ -189,33 +205,47 @@ make_frame(void)
 {
     uint32_t count;
 
-    switch (below(7)) {
+    /* Most are well formed: what is not ends the session before the rest was tried. */
+    switch (below(20)) {
     case 0:
     case 1:
+    case 2:
+    case 3:
+    case 4:
         count = make_data();
         break;
-    case 2:
+    case 5:
+    case 6:
+    case 7:
+    case 8:
         count = make_data_frag();
         break;
-    case 3:
-        count = make_call(below(8) == 0 ? WIRE_FRAME_ANSWER : WIRE_FRAME_CALL);
+    case 9:
+    case 10:
+    case 11:
+        count = make_call(below(30) == 0 ? WIRE_FRAME_ANSWER : WIRE_FRAME_CALL);
         break;
-    case 4:
+    case 12:
+    case 13:
+    case 14:
+    case 15:
         count = make_read();
         break;
-    case 5:
+    case 16:
+    case 17:
+    case 18:
         count = make_resolve();
         break;
-    default:
+    default: /* noise */
         count = put_bytes(WIRE_FRAME_HEADER_BYTES, below(BODY_MAX));
         frame[0] = (uint8_t)below(WIRE_FRAME_TYPES + 2);
         frame[1] = (uint8_t)below(4);
     }
     /* Heads leave the length to the bytes that follow. */
     put_u16_le(frame + 2, (uint16_t)(count - WIRE_FRAME_HEADER_BYTES));
-    if (below(12) == 0)
+    if (below(60) == 0)
         put_u16_le(frame + 2, (uint16_t)border());
-    if (below(4) == 0 && count > WIRE_FRAME_HEADER_BYTES)
+    if (below(25) == 0 && count > WIRE_FRAME_HEADER_BYTES)
         frame[WIRE_FRAME_HEADER_BYTES + below(count - WIRE_FRAME_HEADER_BYTES)] ^=
             (uint8_t)(1 + below(255));
     return count;
@@ -243,6 +273,11 @@ send_frame(void)
     bytes_copy(at, count, frame, count);
     session_commit(attack.session, count);
     frames_sent++;
+    /* One at a time: what follows a wrong one would never be looked at. */
+    end_ns = now() + 10 * NS_PER_MS;
+    while (session_unacked(attack.session) > 0 && now() < end_ns)
+        if (!attack_session_turn(&attack, end_ns))
+            return false;
     return attack_session_turn(&attack, now());
 }
 
@@ -281,6 +316,7 @@ main(int argc, char **argv)
     for (uint32_t i = 0; i < sessions; i++) {
         bool is_open = true;
         attack_session_open(&attack);
+        data_run = call_run = 0;
         for (uint32_t n = 0; n < PACKETS && is_open; n++)
             is_open = send_frame();
         is_open = is_open && linger();
