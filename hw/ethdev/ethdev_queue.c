@@ -5,7 +5,9 @@
  * Sending: headers are written before the payload in the same buffer; every frame goes through the
  * software queue, which is usually emptied at once. Nothing waits for the carrier: what does not
  * fit is dropped and counted, and the session above sends again.
- * Budget: 40 ns for a datagram received, 45 ns for one sent, of 64 bytes (perf/bypass). */
+ * Budget with the driver's part, 22 bytes over shared memory: 80 ns for a datagram received, 70 ns
+ * for one sent; measured 72 and 64 ns of CPU on a busy host (2026-11); of it our own code takes
+ * about a third (perf/bypass). */
 #include "hw/ethdev/ethdev_port.h"
 
 #include "engine/base/bytes.h"

@@ -81,7 +81,7 @@ Test(ethdev_args, are_completed_by_what_the_driver_sets_worse, .timeout = 10)
         {"net_virtio_user0,path=/n",
          ETHDEV_VIRTIO_USER,
          "net_virtio_user0",
-         "net_virtio_user0,path=/n,queues=2,queue_size=512,packed_vq=1,in_order=1,mrg_rxbuf=0",
+         "net_virtio_user0,path=/n,queues=2,queue_size=1024,packed_vq=1,in_order=1,mrg_rxbuf=0",
          ""},
         {"virtio_user0,path=/n,server=1,queue_size=256,packed_vq=0",
          ETHDEV_VIRTIO_USER,
