@@ -120,6 +120,29 @@ client__carrier_open(struct eagre_client *client, char *why, size_t why_capacity
                    : carrier_open_socket(client, &local, why, why_capacity);
 }
 
+bool
+client__carrier_is_polled(const struct eagre_client *client)
+{
+    return client->config.carrier == EAGRE_CARRIER_DPDK;
+}
+
+bool
+client__carrier_renew(struct eagre_client *client)
+{
+    char why[CLIENT_WHY_BYTES] = "";
+
+    if (!client->carrier_is_stale ||
+        strncmp(client->config.dpdk_devargs, "net_virtio_user", 15) != 0)
+        return true;
+    client__carrier_close(client);
+    if (client__carrier_open(client, why, sizeof(why)) != EAGRE_OK) {
+        client_say(client, "the carrier cannot be opened anew: %s", why);
+        return false;
+    }
+    client->carrier_is_stale = false;
+    return true;
+}
+
 void
 client__carrier_close(struct eagre_client *client)
 {

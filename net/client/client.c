@@ -296,7 +296,7 @@ client_wait(struct eagre_client *client, uint64_t end_ns)
     uint64_t until_ns = min_u64(client_deadline_ns(client), end_ns);
     struct pollfd ready = {.fd = client->control.epoll_fd, .events = POLLIN};
 
-    if (until_ns <= now_ns || client->nic->wait_fd < 0)
+    if (until_ns <= now_ns || client__carrier_is_polled(client))
         return;
     struct timespec time = {.tv_sec = (time_t)((until_ns - now_ns) / NS_PER_S),
                             .tv_nsec = (long)((until_ns - now_ns) % NS_PER_S)};
@@ -322,7 +322,7 @@ eagre_poll(struct eagre_client *client, uint32_t timeout_us)
 int
 eagre_fd(const struct eagre_client *client)
 {
-    return client->nic->wait_fd >= 0 ? client->control.epoll_fd : -1;
+    return client__carrier_is_polled(client) ? -1 : client->control.epoll_fd;
 }
 
 uint64_t
@@ -370,7 +370,8 @@ void
 eagre_get_stats(const struct eagre_client *client, struct eagre_stats *ret, size_t struct_bytes)
 {
     struct eagre_stats stats = client->stats;
-    const struct nic_counters *nic = &client->nic->counters;
+    static const struct nic_counters none;
+    const struct nic_counters *nic = client->nic != NULL ? &client->nic->counters : &none;
     struct session_counters now = {0};
 
     if (client->cipher != NULL) {

@@ -165,6 +165,7 @@ struct eagre_client {
 
     struct nic *nic;
     void *carrier_library;
+    bool carrier_is_stale; /* its other end is gone: opened anew before the next session */
     char carrier_text[CLIENT_WHY_BYTES];
     struct session *session;
     struct session_pool *pool;
@@ -172,7 +173,8 @@ struct eagre_client {
     struct session_cipher *cipher;
     struct wire_grant grant;
     bool is_open;
-    uint8_t *scratch; /* [NIC_DATAGRAM_BYTES_MAX] */
+    uint32_t datagram_bytes_max; /* of configuration and carrier */
+    uint8_t *scratch;            /* [NIC_DATAGRAM_BYTES_MAX] */
     uint64_t ping_token;
     uint64_t ping_sent_ns; /* 0: none under way */
     uint64_t pong_ns;      /* 0: none */

@@ -38,6 +38,11 @@ void client__control_leave(struct eagre_client *client);
 /* carrier.c: opens client->nic as the configuration says. Allocates: yes. */
 int client__carrier_open(struct eagre_client *client, char *why, size_t why_capacity);
 void client__carrier_close(struct eagre_client *client);
+/* A vhost-user port lives and dies with the server: opens it anew after that. False: cannot yet.
+ * Allocates: yes.  Blocks: up to 2 s. */
+bool client__carrier_renew(struct eagre_client *client);
+/* No descriptor to sleep on. */
+bool client__carrier_is_polled(const struct eagre_client *client);
 
 /* link.c */
 int client__link_init(struct eagre_client *client);

@@ -29,7 +29,7 @@ client__control_init(struct eagre_client *client, char *why, size_t why_capacity
     control->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (control->epoll_fd < 0)
         return EAGRE_NO_MEMORY;
-    if (client->nic->wait_fd >= 0) {
+    if (!client__carrier_is_polled(client)) {
         struct epoll_event event = {.events = EPOLLIN, .data.fd = client->nic->wait_fd};
         if (epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, client->nic->wait_fd, &event) != 0)
             return EAGRE_NO_MEMORY;
@@ -123,7 +123,7 @@ client_control_join(struct eagre_client *client)
         .version = WIRE_VERSION,
         .auth = config->auth == EAGRE_AUTH_NONE ? WIRE_AUTH_NONE : WIRE_AUTH_AEAD,
         .tile = 0xff,
-        .datagram_bytes_max = min_u32(config->datagram_bytes_max, client->nic->datagram_bytes_max),
+        .datagram_bytes_max = client->datagram_bytes_max,
         .user = {(const uint8_t *)config->user, strlen(config->user)},
         .secret = {(const uint8_t *)config->secret, strlen(config->secret)},
         .client = {(const uint8_t *)config->client_name, strlen(config->client_name)},
@@ -305,8 +305,8 @@ client__control_step(struct eagre_client *client)
     }
     if (control->state == CONTROL_GRANTED && now_ns < control->look_at_ns)
         return;
-    control->look_at_ns = now_ns +
-                          (client->nic->wait_fd >= 0 ? CONTROL_LOOK_NS : CONTROL_LOOK_DPDK_NS);
+    control->look_at_ns = now_ns + (client__carrier_is_polled(client) ? CONTROL_LOOK_DPDK_NS
+                                                                      : CONTROL_LOOK_NS);
     if (!client_control_advance(client)) {
         client__control_drop(client);
         return;

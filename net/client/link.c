@@ -10,10 +10,11 @@ int
 client__link_init(struct eagre_client *client)
 {
     const struct eagre_config *config = &client->config;
-    uint32_t datagram_bytes = client->nic->datagram_bytes_max;
+    uint32_t datagram_bytes = min_u32(config->datagram_bytes_max, client->nic->datagram_bytes_max);
     size_t pool_bytes = session_pool_footprint(config->packets_max, datagram_bytes);
     uint32_t reorder_max = min_u32(config->packets_max / 2, SESSION_WINDOW_MAX);
 
+    client->datagram_bytes_max = datagram_bytes;
     client->pool_memory = client_alloc(pool_bytes);
     client->session = client_alloc(round_up(session_footprint(), 64));
     client->scratch = client_alloc(NIC_DATAGRAM_BYTES_MAX);
@@ -43,6 +44,8 @@ client__link_begin(struct eagre_client *client)
     const struct wire_grant *grant = &client->grant;
 
     CHECK(client->cipher == NULL);
+    if (!client__carrier_renew(client))
+        return false;
     if (client->config.data_address[0] == '\0') {
         bool is_same = memcmp(grant->ip, nowhere, sizeof(nowhere)) == 0;
         client->data = client->server;
@@ -54,13 +57,13 @@ client__link_begin(struct eagre_client *client)
         client_say(client, "no memory for the session's keys");
         return false;
     }
-    bool is_polled = client->nic->wait_fd < 0;
+    bool is_polled = client__carrier_is_polled(client);
     struct session_config config = {
         .role = SESSION_CLIENT,
         .session_id = grant->session,
         .pool = client->pool,
         .cipher = client->cipher,
-        .datagram_bytes_max = min_u32(grant->datagram_bytes_max, client->nic->datagram_bytes_max),
+        .datagram_bytes_max = min_u32(grant->datagram_bytes_max, client->datagram_bytes_max),
         .window = grant->window,
         .probe_floor_ns = is_polled ? NS_PER_MS : 5 * NS_PER_MS,
         .delay_target_ns = is_polled ? 50 * NS_PER_US : NS_PER_MS,
@@ -95,6 +98,7 @@ client__link_end(struct eagre_client *client)
     session_cipher_destroy(client->cipher);
     client->cipher = NULL;
     client->is_open = false;
+    client->carrier_is_stale = true;
     client->ping_sent_ns = 0;
     client__call_session_ended(client);
     client__topic_session_ended(client);
@@ -227,7 +231,7 @@ client__link_receive(struct eagre_client *client)
 {
     struct nic_received received[NIC_BURST];
 
-    for (uint32_t burst = 0; burst < LINK_BURSTS; burst++) {
+    for (uint32_t burst = 0; client->nic != NULL && burst < LINK_BURSTS; burst++) {
         uint32_t count = nic_receive(client->nic, received, NIC_BURST);
         for (uint32_t i = 0; i < count; i++)
             link_datagram(client, &received[i]);
@@ -269,7 +273,8 @@ client__link_transmit(struct eagre_client *client)
         client->done += used;
         is_more = used == NIC_BURST;
     }
-    (void)nic_flush(client->nic);
+    if (client->nic != NULL)
+        (void)nic_flush(client->nic);
 }
 
 uint64_t

@@ -17,10 +17,8 @@ static bool
 producer_options_take(struct eagre_producer *producer, const struct eagre_producer_options *given)
 {
     struct eagre_producer_options *options = &producer->options;
-    uint32_t packet_bytes = min_u32(producer->client->config.datagram_bytes_max,
-                                    producer->client->nic->datagram_bytes_max) -
-                            WIRE_HEADER_BYTES - WIRE_SEQUENCE_BYTES - WIRE_TAG_BYTES -
-                            RECORD_FRAME_BYTES;
+    uint32_t packet_bytes = producer->client->datagram_bytes_max - WIRE_HEADER_BYTES -
+                            WIRE_SEQUENCE_BYTES - WIRE_TAG_BYTES - RECORD_FRAME_BYTES;
 
     bytes_copy(options, sizeof(*options), given, min_u64(given->struct_bytes, sizeof(*options)));
     options->batch_bytes = options->batch_bytes != 0 ? options->batch_bytes : packet_bytes;
