@@ -18,7 +18,7 @@ _Static_assert(RTE_PKTMBUF_HEADROOM == 128, "ethdev__room_bytes() counts with it
 _Static_assert(ETHDEV_POOL_CACHE <= RTE_MEMPOOL_CACHE_MAX_SIZE, "pool");
 
 static const char *const steering_text[] = {
-    [ETHDEV_STEER_NONE] = "one queue",
+    [ETHDEV_STEER_NONE] = "no steering",
     [ETHDEV_STEER_FLOW] = "one UDP port per queue by flow rules",
     [ETHDEV_STEER_RSS] = "by RSS",
     [ETHDEV_STEER_SENDER] = "as the other side chooses",
@@ -243,31 +243,43 @@ ethdev_open(const struct ethdev_config *config,
 
 /* ---- being seen ---- */
 
+/* What becomes of the traffic that is not for us. */
+static const char *
+other_text(const struct ethdev *port)
+{
+    if (port->exception_id != ETHDEV_NO_PORT)
+        return "other traffic goes through ";
+    if (port->args.kind == ETHDEV_AF_XDP && port->args.object_path[0] != '\0')
+        return "the interface is shared with the kernel";
+    if (port->args.kind == ETHDEV_AF_XDP)
+        return "the kernel gets nothing of the interface (no xdp_prog=)";
+    return "other traffic is dropped";
+}
+
 void
 ethdev_text(const struct ethdev *port, char *text, size_t capacity)
 {
     struct rte_eth_dev_info info = {.driver_name = "?"};
     struct rte_eth_link link = {.link_status = 0};
+    bool port_sums = (port->send_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
 
     (void)rte_eth_dev_info_get(port->port_id, &info);
     (void)rte_eth_link_get_nowait(port->port_id, &link);
     (void)snprintf(text,
                    capacity,
-                   "%s (%s), link %s, %u queue%s, %s, %s%s, %u x %u B buffers per queue, %s%s%s",
+                   "%s (%s), link %s, %u queue%s (%s), %s%s, %u x %u B buffers per queue, %s, %s%s",
                    port->args.name,
                    info.driver_name,
                    link.link_status != 0 ? "up" : "down",
                    port->queue_count,
                    port->queue_count == 1 ? "" : "s",
                    steering_text[port->steering],
-                   (port->send_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0
-                       ? "IPv4 checksum by the port"
-                       : "no offloads",
-                   port->receive_offloads != 0 ? " both ways" : "",
+                   port_sums ? "IPv4 checksum by the port" : "no offloads",
+                   port_sums && port->receive_offloads != 0 ? " both ways" : "",
                    ethdev__pool_count(port->args.kind),
                    port->room_bytes,
                    port->config.hugepages ? "hugepages" : "ordinary pages",
-                   port->exception_id != ETHDEV_NO_PORT ? ", other traffic through " : "",
+                   other_text(port),
                    port->exception_id != ETHDEV_NO_PORT ? port->exception_args.name : "");
 }
 
