@@ -9,6 +9,7 @@ Run alone: $EAGRE names the server, else build/release/eagre. Ends: N passed, M 
 
 import os
 import re
+import signal
 import socket
 import struct
 import sys
@@ -27,6 +28,7 @@ except ImportError:
 RECORDS = 300
 VALUE = b"v" * 1000
 PARTITIONS = 3
+INTERNAL = 2  # the logs of metadata and, once a group has committed, of consumer groups
 BULK_BYTES = 24 << 20
 UNKNOWN_TOPIC = 3  # Kafka's error code
 SECONDS_MAX = 30
@@ -219,6 +221,38 @@ def bulk(target, watch):
         raise AssertionError("the tail cache is empty")
 
 
+def native_door(target, watch):
+    """What strangers send to the native door: a JOIN that is none, datagrams without a session, more than the kernel's buffer holds."""
+    tiles = [tile for core in target.json("/api/v1/tiles")["cores"] for tile in core["tiles"]]
+    address = ("127.0.0.1", next(tile["native"]["port"] for tile in tiles if "native" in tile))
+    with socket.create_connection(address, timeout=SECONDS_MAX) as stream:
+        stream.sendall(b"\xff" * 16)
+        while stream.recv(4096):
+            pass
+    watch.until("a JOIN that is none is counted", lambda: watch.total("native_joins_refused_total", reason="protocol") == 1)
+    expect(watch.total("native_joins_total"), 1, "control connections")
+    hello = struct.pack("<BBHIQQ", 0x11, 0, 1200, 0x12345600, 1, 0).ljust(1200, b"\0")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(b"nothing of ours", address)
+        for _ in range(5):
+            stranger.sendto(hello, address)
+        watch.until("datagrams of strangers are counted", lambda: watch.total("native_packets_dropped_total") == 6)
+        expect(watch.total("native_packets_sent_total"), 0, "answers to strangers")
+        os.kill(target.process.pid, signal.SIGSTOP)
+        try:
+            for _ in range(16000):
+                stranger.sendto(hello, address)
+        finally:
+            os.kill(target.process.pid, signal.SIGCONT)
+
+        def lost():  # the kernel tells with the next datagram
+            stranger.sendto(hello, address)
+            return watch.total("native_packets_lost_total", cause="carrier") > 0
+        watch.until("the carrier's losses are counted", lost)
+    received = watch.total("native_packets_received_total")
+    watch.until("all of them are dropped", lambda: watch.total("native_packets_dropped_total") >= received)
+
+
 def deletion(target, watch):
     admin = AdminClient({"bootstrap.servers": target.address})
     for future in admin.delete_topics(["bulk"], operation_timeout=SECONDS_MAX).values():
@@ -226,7 +260,7 @@ def deletion(target, watch):
     watch.until("segments are deleted", lambda: watch.total("segments_deleted_total", cause="topic") >= PARTITIONS)
     if watch.total("bytes_deleted_total") < BULK_BYTES // 2:  # what was in memory alone is no segment
         raise AssertionError("deleted bytes are too few")
-    watch.until("partitions are gone", lambda: watch.total("partitions_online") == PARTITIONS + 1)
+    watch.until("partitions are gone", lambda: watch.total("partitions_online") == PARTITIONS + INTERNAL)
 
 
 def clean_restart(target, watch):
@@ -234,7 +268,7 @@ def clean_restart(target, watch):
     target.start()
     expect(watch.total("recovery_groups"), 0, "recovery_groups")
     expect(watch.total("recovery_journal_bytes"), 0, "recovery_journal_bytes")
-    expect(watch.total("recovery_partitions"), PARTITIONS + 1, "recovery_partitions")
+    expect(watch.total("recovery_partitions"), PARTITIONS + INTERNAL, "recovery_partitions")
     if watch.total("recovery_duration_nanoseconds") == 0:
         raise AssertionError("recovery took no time")
     expect(watch.total("partition_high_watermark", topic="orders"), RECORDS, "high watermark")
@@ -272,7 +306,7 @@ def main():
     suite = server.Suite("metrics")
     target = server.Server("--connections_max", "16", "--memory", "512MiB")
     watch = Watch(target)
-    tests = [appends, groups, reads, requests, refusals, connections, bulk, deletion, clean_restart, killed, budget, nothing_is_absent]
+    tests = [appends, groups, reads, requests, refusals, connections, bulk, native_door, deletion, clean_restart, killed, budget, nothing_is_absent]
     try:
         target.start()
         for test in tests:
