@@ -51,7 +51,7 @@ static void
 print_port(const struct ethdev *port)
 {
     struct ethdev_stats stats;
-    char text[256];
+    char text[384];
 
     if (port == NULL || ethdev_stats(port, &stats) != RC_OK)
         return;
