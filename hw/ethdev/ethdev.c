@@ -110,6 +110,7 @@ init_queue(struct ethdev *port, uint16_t queue_idx)
         .body_name = "dpdk",
         .datagram_bytes_max = config->datagram_bytes_max,
         .wait_fd = -1,
+        .is_same_host = is_shared,
         .port = (uint16_t)(config->local.port + queue_idx),
         .local = config->local,
     };

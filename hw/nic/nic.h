@@ -98,8 +98,9 @@ struct nic {
     const char *body_name;       /* "memory", "socket", "dpdk" */
     uint32_t datagram_bytes_max; /* UDP payload that can be sent and received, [1200,
                                     NIC_DATAGRAM_BYTES_MAX] */
-    int wait_fd;   /* becomes readable when datagrams arrive; -1: the carrier must be polled */
-    uint16_t port; /* local UDP port */
+    int wait_fd;       /* becomes readable when datagrams arrive; -1: the carrier must be polled */
+    uint16_t port;     /* local UDP port */
+    bool is_same_host; /* all peers are on this host: there is no network whose queues could fill */
     struct nic_address local; /* address and port that peers send to, as far as known */
     struct nic_counters counters;
 };

@@ -212,6 +212,7 @@ nic_socket_open(const struct nic_socket_config *config,
     socket->nic.body_name = "socket";
     socket->nic.wait_fd = socket->fd;
     socket->nic.port = socket->nic.local.port;
+    socket->nic.is_same_host = nic_address_is_loopback(&socket->nic.local);
     *ret_nic = &socket->nic;
     return RC_OK;
 

@@ -58,6 +58,8 @@ client__link_begin(struct eagre_client *client)
         return false;
     }
     bool is_polled = client__carrier_is_polled(client);
+    /* Where there is no network, delay tells how busy the peer is, and credit is the brake. */
+    bool is_same_host = client->nic->is_same_host || nic_address_is_loopback(&client->data);
     struct session_config config = {
         .role = SESSION_CLIENT,
         .session_id = grant->session,
@@ -66,7 +68,9 @@ client__link_begin(struct eagre_client *client)
         .datagram_bytes_max = min_u32(grant->datagram_bytes_max, client->datagram_bytes_max),
         .window = grant->window,
         .probe_floor_ns = is_polled ? NS_PER_MS : 5 * NS_PER_MS,
-        .delay_target_ns = is_polled ? 50 * NS_PER_US : NS_PER_MS,
+        .delay_target_ns = is_same_host ? UINT64_MAX
+                           : is_polled  ? 50 * NS_PER_US
+                                        : NS_PER_MS,
         .idle_ns = grant->idle_ms * NS_PER_MS,
         .heartbeat_ns = max_u64(grant->idle_ms / 10, 1) * NS_PER_MS,
     };

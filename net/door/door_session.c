@@ -195,7 +195,9 @@ session_begin(struct door *door, const struct door_grant *grant, uint32_t idx)
         .datagram_bytes_max = min_u32(grant->datagram_bytes_max, door->nic->datagram_bytes_max),
         .window = door->config.limits.window,
         .probe_floor_ns = door->nic->wait_fd >= 0 ? 5 * NS_PER_MS : NS_PER_MS,
-        .delay_target_ns = door->nic->wait_fd >= 0 ? NS_PER_MS : 50 * NS_PER_US,
+        .delay_target_ns = door->nic->is_same_host   ? UINT64_MAX
+                           : door->nic->wait_fd >= 0 ? NS_PER_MS
+                                                     : 50 * NS_PER_US,
         .idle_ns = door->config.limits.idle_ns,
     };
 
