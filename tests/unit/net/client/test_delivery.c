@@ -95,7 +95,7 @@ rig_store_unanswered(struct rig *rig, uint32_t batches)
     return number;
 }
 
-Test(delivery, a_passing_refusal_is_sent_again_in_order, .timeout = 30)
+Test(delivery, a_passing_refusal_is_sent_again_in_order, .timeout = 90)
 {
     struct rig rig = rig_open(0);
 
@@ -110,7 +110,7 @@ Test(delivery, a_passing_refusal_is_sent_again_in_order, .timeout = 30)
     rig_close(&rig);
 }
 
-Test(delivery, a_final_refusal_fails_its_batch_and_no_other, .timeout = 30)
+Test(delivery, a_final_refusal_fails_its_batch_and_no_other, .timeout = 90)
 {
     struct rig rig = rig_open(0);
 
@@ -127,7 +127,7 @@ Test(delivery, a_final_refusal_fails_its_batch_and_no_other, .timeout = 30)
     rig_close(&rig);
 }
 
-Test(delivery, what_was_stored_unanswered_is_found_after_a_cut, .timeout = 30)
+Test(delivery, what_was_stored_unanswered_is_found_after_a_cut, .timeout = 90)
 {
     struct rig rig = rig_open(0);
 
@@ -142,7 +142,7 @@ Test(delivery, what_was_stored_unanswered_is_found_after_a_cut, .timeout = 30)
     rig_close(&rig);
 }
 
-Test(delivery, more_than_the_server_remembers_is_stored_once_with_unknown_offsets, .timeout = 30)
+Test(delivery, more_than_the_server_remembers_is_stored_once_with_unknown_offsets, .timeout = 90)
 {
     struct rig rig = rig_open(0);
 
@@ -159,7 +159,7 @@ Test(delivery, more_than_the_server_remembers_is_stored_once_with_unknown_offset
     rig_close(&rig);
 }
 
-Test(delivery, a_server_that_forgot_confirmed_batches_gets_the_rest_under_a_new_id, .timeout = 30)
+Test(delivery, a_server_that_forgot_confirmed_batches_gets_the_rest_under_a_new_id, .timeout = 90)
 {
     struct rig rig = rig_open(0);
 
@@ -177,7 +177,7 @@ Test(delivery, a_server_that_forgot_confirmed_batches_gets_the_rest_under_a_new_
     rig_close(&rig);
 }
 
-Test(delivery, a_partition_that_moved_is_looked_up_again, .timeout = 30)
+Test(delivery, a_partition_that_moved_is_looked_up_again, .timeout = 90)
 {
     struct rig rig = rig_open(0);
 
@@ -190,7 +190,7 @@ Test(delivery, a_partition_that_moved_is_looked_up_again, .timeout = 30)
     rig_close(&rig);
 }
 
-Test(delivery, time_over_is_said_and_later_records_go_under_a_new_id, .timeout = 30)
+Test(delivery, time_over_is_said_and_later_records_go_under_a_new_id, .timeout = 90)
 {
     struct rig rig = rig_open(300);
 

@@ -48,7 +48,7 @@ authorities_missing(struct eagre_config *config)
     config->tls_ca_file = "/nonexistent/ca.pem";
 }
 
-Test(eagre_open, refuses_bad_options, .timeout = 10)
+Test(eagre_open, refuses_bad_options, .timeout = 60)
 {
     cr_assert_eq(open_with(NULL, "127.0.0.1"), EAGRE_INVALID);
     cr_assert_eq(open_with(NULL, "127.0.0.1:0"), EAGRE_INVALID);
@@ -70,7 +70,7 @@ waits_a_little(struct eagre_config *config)
     config->connect_timeout_ms = 100;
 }
 
-Test(eagre_open, says_that_nobody_answers, .timeout = 10)
+Test(eagre_open, says_that_nobody_answers, .timeout = 60)
 {
     cr_assert_eq(open_with(waits_a_little, "127.0.0.1:1"), EAGRE_UNREACHABLE);
 }
@@ -83,7 +83,7 @@ is_settled(void *context)
     return state == EAGRE_STATE_OPEN || state == EAGRE_STATE_REFUSED;
 }
 
-Test(eagre_open, a_refusal_is_final_and_has_a_text, .timeout = 10)
+Test(eagre_open, a_refusal_is_final_and_has_a_text, .timeout = 60)
 {
     struct server *server = server_open(1);
     struct eagre_config config = server_config(server);
@@ -116,7 +116,7 @@ has_pong(void *context)
     return false;
 }
 
-Test(eagre_open, opens_pings_and_tells_figures, .timeout = 10)
+Test(eagre_open, opens_pings_and_tells_figures, .timeout = 60)
 {
     struct server *server = server_open(1);
     struct eagre_config config = server_config(server);
@@ -136,7 +136,7 @@ Test(eagre_open, opens_pings_and_tells_figures, .timeout = 10)
     server_close(server);
 }
 
-Test(eagre_poll, sleeps_until_something_comes_and_no_longer, .timeout = 10)
+Test(eagre_poll, sleeps_until_something_comes_and_no_longer, .timeout = 60)
 {
     struct server *server = server_open(1);
     struct eagre_config config = server_config(server);

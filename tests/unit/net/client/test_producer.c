@@ -59,7 +59,7 @@ why_not(struct rig *rig, const struct eagre_record *record)
     return why;
 }
 
-Test(eagre_producer_open, refuses_bad_options, .timeout = 10)
+Test(eagre_producer_open, refuses_bad_options, .timeout = 60)
 {
     struct server *server = server_open(1);
     struct eagre_config config = server_config(server);
@@ -89,7 +89,7 @@ Test(eagre_producer_open, refuses_bad_options, .timeout = 10)
     server_close(server);
 }
 
-Test(eagre_send, says_why_a_record_is_not_taken, .timeout = 20)
+Test(eagre_send, says_why_a_record_is_not_taken, .timeout = 60)
 {
     struct eagre_producer_options options = eagre_producer_preset("orders");
     static uint8_t big[8192];
@@ -114,7 +114,7 @@ Test(eagre_send, says_why_a_record_is_not_taken, .timeout = 20)
     rig_close(&rig);
 }
 
-Test(eagre_send, an_unknown_topic_is_said_and_may_be_created, .timeout = 20)
+Test(eagre_send, an_unknown_topic_is_said_and_may_be_created, .timeout = 60)
 {
     struct eagre_producer_options options = eagre_producer_preset("unknown");
     struct rig rig = rig_open(1, &options);
@@ -139,7 +139,7 @@ Test(eagre_send, an_unknown_topic_is_said_and_may_be_created, .timeout = 20)
     rig_close(&rig);
 }
 
-Test(eagre_send, full_memory_is_a_count_and_not_a_wait, .timeout = 20)
+Test(eagre_send, full_memory_is_a_count_and_not_a_wait, .timeout = 60)
 {
     struct eagre_producer_options options = eagre_producer_preset("orders");
     options.batch_count = 4;
@@ -166,7 +166,7 @@ Test(eagre_send, full_memory_is_a_count_and_not_a_wait, .timeout = 20)
     rig_close(&rig);
 }
 
-Test(eagre_send, delivers_each_record_with_its_offset, .timeout = 30)
+Test(eagre_send, delivers_each_record_with_its_offset, .timeout = 90)
 {
     struct eagre_producer_options options = eagre_producer_preset("orders");
     struct rig rig = rig_open(1, &options);
@@ -182,7 +182,7 @@ Test(eagre_send, delivers_each_record_with_its_offset, .timeout = 30)
     rig_close(&rig);
 }
 
-Test(eagre_send, batches_longer_than_a_packet_go_in_pieces, .timeout = 30)
+Test(eagre_send, batches_longer_than_a_packet_go_in_pieces, .timeout = 90)
 {
     struct eagre_producer_options options = eagre_producer_preset("orders");
     options.batch_bytes = 1 << 20;
@@ -198,7 +198,7 @@ Test(eagre_send, batches_longer_than_a_packet_go_in_pieces, .timeout = 30)
     rig_close(&rig);
 }
 
-Test(eagre_send, lingering_fills_batches_and_flush_ends_it, .timeout = 30)
+Test(eagre_send, lingering_fills_batches_and_flush_ends_it, .timeout = 90)
 {
     struct eagre_producer_options options = eagre_producer_preset("orders");
     options.linger_us = 200000;
@@ -217,7 +217,7 @@ Test(eagre_send, lingering_fills_batches_and_flush_ends_it, .timeout = 30)
     rig_close(&rig);
 }
 
-Test(eagre_send, keys_choose_partitions_and_others_take_turns, .timeout = 30)
+Test(eagre_send, keys_choose_partitions_and_others_take_turns, .timeout = 90)
 {
     struct eagre_producer_options options = eagre_producer_preset("orders");
     struct rig rig = rig_open(40, &options);
@@ -236,7 +236,7 @@ Test(eagre_send, keys_choose_partitions_and_others_take_turns, .timeout = 30)
     rig_close(&rig);
 }
 
-Test(eagre_producer_close, reports_what_is_not_delivered, .timeout = 20)
+Test(eagre_producer_close, reports_what_is_not_delivered, .timeout = 60)
 {
     struct eagre_producer_options options = eagre_producer_preset("orders");
     struct rig rig = rig_open(1, &options);
