@@ -2,16 +2,19 @@
  * journal holds references (decision 0005). Bulk then costs its bytes once instead of twice.
  *
  *   log_append -> ring, tail entry, no journal entry -> bulk write: all of the partition that is
- *   not in its segment yet, as runs -> fdatasync -> REFERENCE of each batch and one MARK into the
- *   open group, acks behind them -> group durable -> acks go out
+ *   not in its segment yet, as runs -> fdatasync of what was written so far -> REFERENCE of each
+ *   batch and one MARK into the open group, acks behind them -> group durable -> acks go out
+ *
+ *   sync: IDLE --something written that the journal does not name--> SYNCING --> SYNCED --named-->
+ *         IDLE; writes go on beside it
  *
  * The order is the whole proof (A6): what the journal refers to is on the device before the group
  * is submitted, with everything before it in the segment, so a MARK is a checkpoint of one
  * partition. A run that is lost or torn was never referred to. While a partition has a batch that
  * the journal does not name, all that follow go the same way: the journal never names a batch
- * before the one in front of it. One bulk write per partition is under way; what arrives meanwhile
- * is the next one. A MARK waits for the seal of the segment before (its manifest must be durable)
- * and for a sync by reclaim (which might fail for bytes in front of it).
+ * before the one in front of it. One write and one sync per partition are under way; what arrives
+ * meanwhile is the next one. Writes wait for the seal of the segment before (its manifest must be
+ * durable), naming waits for a sync by reclaim (which might fail for bytes in front of it).
  *
  * Runs on: the log tile. Allocates: nothing. Blocks: never. */
 #include "log/append/log_metrics.h"
@@ -34,8 +37,6 @@ bulk_init(struct log *log, uint32_t entries_max)
 bool
 bulk_is_due(const struct log *log, const struct partition *partition, uint64_t bytes)
 {
-    uint64_t in_group = 0;
-
     if (partition->bulk_next != TAIL_NONE)
         return true;
     if (log->config.bulk_bytes == 0 || log->bulk_entries_max == 0)
@@ -45,9 +46,8 @@ bulk_is_due(const struct log *log, const struct partition *partition, uint64_t b
         return false;
     if (partition->is_bulk_warm)
         return true;
-    if (partition->group_number == journal_open_group(log->journal))
-        in_group = partition->group_bytes;
-    return in_group + bytes >= log->config.bulk_bytes;
+    /* Not the open group alone: one that is cut short by pieces would never hold enough. */
+    return partition->end_bytes - partition->durable_bytes + bytes >= log->config.bulk_bytes;
 }
 
 bool
@@ -96,7 +96,7 @@ bulk_consider(struct log *log, struct partition *partition)
 {
     uint32_t slot = partition_slot(log, partition);
 
-    if (partition->bulk_next == TAIL_NONE || partition->is_bulk_queued || partition->is_flushing ||
+    if (partition->bulk_next == TAIL_NONE || partition->is_bulk_queued ||
         !flush_is_allowed(partition))
         return;
     partition->is_bulk_queued = true;
@@ -111,32 +111,58 @@ bulk_consider(struct log *log, struct partition *partition)
 
 /* ---- write and sync ---- */
 
-/* False: it has to wait. */
+/* Writes what there is, unless it is little and the sync under way has to end first anyway. */
 static bool
-bulk_start(struct log *log, struct partition *partition)
+bulk_write(struct log *log, struct partition *partition)
 {
-    if (partition->bulk_next == TAIL_NONE || partition->is_flushing || !flush_is_allowed(partition))
-        return true; /* comes again by itself, or never */
-    if (partition->sealing != SEGMENT_NONE)
+    uint64_t waiting = partition->end_bytes - partition->gathered_bytes;
+
+    if (partition->is_flushing || partition->gather == TAIL_NONE ||
+        partition->sealing != SEGMENT_NONE || log->bulks_active >= LOG_BULKS_MAX ||
+        partition->bulk_written >= log->bulk_entries_max)
+        return false;
+    if (partition->bulk_step != BULK_IDLE &&
+        waiting < LOG_BULK_WRITE_FACTOR * log->config.bulk_bytes)
         return false;
     uint32_t idx = flush_prepare(log, partition);
     if (idx == LOG_NONE)
-        return !flush_is_allowed(partition);
+        return false;
     if (partition->sealing != SEGMENT_NONE) {
         files_release(log, partition->segments.newest); /* has just rolled */
         return false;
     }
-    if (flush_gather_bulk(log, partition, idx, log->bulk_entries_max) == 0) {
+    uint32_t room = log->bulk_entries_max - partition->bulk_written;
+    if (flush_gather_bulk(log, partition, idx, room) == 0) {
         flush_give_back(log, partition);
         return false;
     }
-    if (log->flushes[idx].bulk_count > 0) {
-        log->flushes[idx].kind = FLUSH_BULK;
-        log->bulks_active++;
-    } else {
-        log->flushes_active++; /* only what the journal has: a flush like any other */
-    }
+    log->flushes[idx].is_bulk = true;
+    log->bulks_active++;
     flush_submit(log, idx);
+    return true;
+}
+
+/* Syncs all of the file that was written: runs before these may have been written unsynced. */
+static bool
+bulk_sync(struct log *log, struct partition *partition)
+{
+    struct io_request request = {
+        .tag = io_tag(log->config.io_tile, LOG_TAG(LOG_TAG_BULK, partition_slot(log, partition))),
+        .op = IO_FDATASYNC,
+    };
+
+    if (partition->bulk_step != BULK_IDLE || partition->bulk_written == 0 ||
+        files_acquire(log, partition->segments.newest, true, &request.fd) != FILES_READY)
+        return false;
+    if (!io_submit(log->config.io, &request)) {
+        files_release(log, partition->segments.newest);
+        return false;
+    }
+    partition->jobs++;
+    partition->bulk_step = BULK_SYNCING;
+    partition->bulk_mark = partition_mark_now(log, partition);
+    partition->bulk_run_bytes = partition->last_run_bytes;
+    partition->bulk_covered = partition->bulk_written;
     return true;
 }
 
@@ -184,92 +210,90 @@ bulk_pop(struct log *log, struct partition *partition)
     log->bulk_batches--;
 }
 
+/* The MARK of what the sync has covered. */
 static void
-bulk_end(struct log *log, uint32_t flush_idx)
+bulk_fill_mark(const struct partition *partition, struct journal_entry *ret_entry)
 {
-    struct log_flush *flush = &log->flushes[flush_idx];
-    struct partition *partition = &log->partitions[flush->slot];
+    const struct partition_mark *synced = &partition->bulk_mark;
+    const struct journal_mark mark = {
+        .run_bytes = partition->bulk_run_bytes,
+        .incarnation = partition->incarnation,
+        .next_offset = synced->next_offset,
+        .segment_base_offset = synced->segment_base_offset,
+        .position = synced->position,
+        .batch_bytes = synced->batch_bytes,
+        .max_timestamp_offset = synced->max_timestamp_offset,
+        .max_timestamp_ms = synced->max_timestamp_ms,
+        .created_ms = synced->created_ms,
+        .manifest_generation = synced->manifest_generation,
+    };
 
-    flush->kind = FLUSH_IDLE;
-    log->bulks_durable--;
-    partition->is_flushing = false;
-    partition->is_forced = false;
-    flush_consider(log, partition);
+    journal_entry_mark(ret_entry, &mark);
 }
 
-/* Names a synced bulk write in the open group: the references, then the mark. False: not now. */
+/* Names what was synced in the open group: the references, then the mark. False: not now. */
 static bool
-bulk_name(struct log *log, uint32_t flush_idx)
+bulk_name(struct log *log, struct partition *partition)
 {
-    struct log_flush *flush = &log->flushes[flush_idx];
-    struct partition *partition = &log->partitions[flush->slot];
+    uint32_t count = partition->bulk_covered;
 
-    if (log->is_failed || !flush_is_allowed(partition)) {
-        bulk_end(log, flush_idx); /* its acks were given up when that happened */
-        return true;
-    }
+    if (partition->bulk_step != BULK_SYNCED)
+        return false;
     /* The sync under way covers what was written before this write and may yet fail. */
     if (partition->is_captured)
         return false;
-    if (!journal_can_add_many(log->journal, flush->bulk_count + 1) && !group_submit(log, true))
+    if (!journal_can_add_many(log->journal, count + 1) && !group_submit(log, true))
         return false;
-    if (!journal_can_add_many(log->journal, flush->bulk_count + 1) ||
+    if (!journal_can_add_many(log->journal, count + 1) ||
         log->waits_next - log->waits_first == LOG_WAITS_MAX)
         return false;
 
-    partition->synced = partition_mark_now(log, partition);
-    partition->is_dirty = false;
-    const struct partition_mark *now = &partition->synced;
-    const struct journal_mark mark = {
-        .run_bytes = flush->last_run_bytes,
-        .incarnation = partition->incarnation,
-        .next_offset = now->next_offset,
-        .segment_base_offset = now->segment_base_offset,
-        .position = now->position,
-        .batch_bytes = now->batch_bytes,
-        .max_timestamp_offset = now->max_timestamp_offset,
-        .max_timestamp_ms = now->max_timestamp_ms,
-        .created_ms = now->created_ms,
-        .manifest_generation = now->manifest_generation,
-    };
+    if (partition->bulk_mark.next_offset > partition->synced.next_offset)
+        partition->synced = partition->bulk_mark;
+    partition->is_dirty = partition_active(log, partition)->data_bytes !=
+                          partition->synced.position;
     struct journal_entry entry;
     struct log_wait wait = {.kind = LOG_WAIT_BULK,
-                            .slot = flush->slot,
+                            .slot = partition_slot(log, partition),
                             .incarnation = partition->incarnation,
-                            .offset = now->next_offset};
+                            .offset = partition->bulk_mark.next_offset};
     uint64_t bulk_bytes = 0;
-    for (uint32_t i = 0; i < flush->bulk_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         const struct tail_entry *tail = tail_at(&log->tail, partition->bulk_next);
         wait.ctx = tail->bytes_before + tail->bytes;
         bulk_bytes += tail->bytes;
         bulk_refer(log, partition);
         bulk_pop(log, partition);
     }
-    journal_entry_mark(&entry, &mark);
+    bulk_fill_mark(partition, &entry);
     bool added = group_control(log, &entry, &wait);
     CHECK(added);
     partition->is_bulk_warm = bulk_bytes >= log->config.bulk_bytes;
-    bulk_end(log, flush_idx);
+    partition->bulk_written -= count;
+    partition->bulk_step = BULK_IDLE;
     return true;
 }
 
 void
-bulk_go_on(struct log *log, uint32_t flush_idx)
+bulk_sync_done(struct log *log, uint32_t slot, int32_t result)
 {
-    struct log_flush *flush = &log->flushes[flush_idx];
+    struct partition *partition = &log->partitions[slot];
+    const struct segment *active = partition_active(log, partition);
 
-    if (flush->kind == FLUSH_BULK) {
-        /* All of the file, not only this write: runs before it may have been written unsynced. */
-        flush->kind = FLUSH_BULK_SYNC;
-        flush_submit(log, flush_idx);
+    /* It is not left before its batches are durable, and they are not yet named. */
+    CHECK(partition->bulk_step == BULK_SYNCING);
+    CHECK(active->base_offset == partition->bulk_mark.segment_base_offset);
+    partition->jobs--;
+    files_release(log, partition->segments.newest);
+    partition->bulk_step = BULK_SYNCED;
+    if (result != 0)
+        partition_fence(log, partition, rc_from_errno(-result), "segment_sync_failed");
+    if (log->is_failed || !flush_is_allowed(partition)) {
+        partition->bulk_step = BULK_IDLE; /* its acks were given up when that happened */
         return;
     }
-    CHECK(flush->kind == FLUSH_BULK_SYNC);
-    /* From here on nothing of the ring pins a journal file, even if the open group has no room. */
-    flush_apply(log, flush_idx);
-    flush->kind = FLUSH_BULK_DURABLE;
-    log->bulks_durable++;
-    (void)bulk_name(log, flush_idx);
+    if (bulk_name(log, partition))
+        bulk_consider(log, partition);
 }
 
 uint32_t
@@ -278,20 +302,19 @@ bulk_poll(struct log *log)
     uint32_t tries = min_u32(log->bulk_queued, BULK_TRIES_PER_POLL);
     uint32_t work = 0;
 
-    for (uint32_t i = 0; log->bulks_durable > 0 && i < LOG_FLUSHES_MAX; i++)
-        if (log->flushes[i].kind == FLUSH_BULK_DURABLE)
-            work += bulk_name(log, i);
-    for (; tries > 0 && log->bulks_active < LOG_BULKS_MAX; tries--) {
+    for (; tries > 0; tries--) {
         struct partition *partition = &log->partitions[log->bulk_queue_first];
         log->bulk_queue_first = partition->next_bulk;
         if (log->bulk_queue_first == LOG_NONE)
             log->bulk_queue_last = LOG_NONE;
         log->bulk_queued--;
         partition->is_bulk_queued = false;
-        bool started = bulk_start(log, partition);
-        work += started;
-        if (!started)
-            bulk_consider(log, partition);
+        if (partition->bulk_next == TAIL_NONE || !flush_is_allowed(partition))
+            continue;
+        work += bulk_name(log, partition);
+        work += bulk_sync(log, partition);
+        work += bulk_write(log, partition);
+        bulk_consider(log, partition); /* until the journal names all of it */
     }
     return work;
 }
@@ -330,4 +353,5 @@ bulk_abandon(struct log *log, struct partition *partition, enum rc rc)
         bulk_pop(log, partition);
     }
     partition->is_bulk_warm = false;
+    partition->bulk_written = 0;
 }

@@ -174,8 +174,6 @@ flush_submit(struct log *log, uint32_t flush_idx)
         .position = flush->position + flush->done,
     };
 
-    if (flush->kind == FLUSH_BULK_SYNC)
-        request = (struct io_request){.tag = request.tag, .op = IO_FDATASYNC, .fd = flush->fd};
     flush->is_unsent = !io_submit(log->config.io, &request);
 }
 
@@ -358,7 +356,7 @@ flush_poll(struct log *log)
 /* ---- completion ---- */
 
 void
-flush_apply(struct log *log, uint32_t flush_idx)
+flush_written(struct log *log, uint32_t flush_idx)
 {
     struct log_flush *flush = &log->flushes[flush_idx];
     struct partition *partition = &log->partitions[flush->slot];
@@ -378,15 +376,8 @@ flush_apply(struct log *log, uint32_t flush_idx)
     log_count(log, METRIC_RUNS_FLUSHED, flush->runs);
     log_count(log, METRIC_BYTES_FLUSHED, flush->bytes);
     log_stamp(log, TRACE_FLUSH, segment->next_offset);
-}
-
-void
-flush_written(struct log *log, uint32_t flush_idx)
-{
-    struct log_flush *flush = &log->flushes[flush_idx];
-    struct partition *partition = &log->partitions[flush->slot];
-
-    flush_apply(log, flush_idx);
+    partition->last_run_bytes = flush->last_run_bytes;
+    partition->bulk_written += flush->bulk_count;
     flush->kind = FLUSH_IDLE;
     partition->is_flushing = false;
     if (!flush_is_wanted(log, partition))
@@ -412,11 +403,9 @@ void
 flush_complete(struct log *log, uint32_t flush_idx, int32_t result)
 {
     struct log_flush *flush = &log->flushes[flush_idx];
-    bool is_bulk = flush->kind == FLUSH_BULK || flush->kind == FLUSH_BULK_SYNC;
-    bool is_sync = flush->kind == FLUSH_BULK_SYNC;
 
     CHECK(flush->kind != FLUSH_IDLE);
-    if (!is_sync && result > 0 && flush->done + (uint32_t)result < flush->bytes) {
+    if (result > 0 && flush->done + (uint32_t)result < flush->bytes) {
         /* A short write goes on from the last whole block it reached. */
         uint64_t done = round_down(flush->done + (uint32_t)result, FORMAT_BLOCK_BYTES);
         if (done > flush->done) {
@@ -426,20 +415,14 @@ flush_complete(struct log *log, uint32_t flush_idx, int32_t result)
         }
         result = -EIO;
     }
-    bool is_good = is_sync ? result == 0 : result > 0;
-    if (is_good && flush->kind == FLUSH_BULK) {
-        bulk_go_on(log, flush_idx);
-        return;
-    }
-    if (is_bulk)
+    if (flush->is_bulk)
         log->bulks_active--;
     else
         log->flushes_active--;
+    flush->is_bulk = false;
     files_release(log, flush->segment);
-    if (!is_good)
+    if (result <= 0)
         flush_failed(log, flush_idx, result);
-    else if (is_sync)
-        bulk_go_on(log, flush_idx);
     else if (flush->kind == FLUSH_RUNS)
         flush_written(log, flush_idx);
     else

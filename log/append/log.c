@@ -214,9 +214,11 @@ append_make_room(struct log *log, uint32_t bytes, bool is_bulk)
 
 /* The journal takes the batch that lies in the ring. */
 static void
-append_journal(struct log *log, struct partition *partition, const uint8_t *batch, uint32_t bytes)
+append_journal(struct log *log,
+               const struct partition *partition,
+               const uint8_t *batch,
+               uint32_t bytes)
 {
-    uint64_t number = journal_open_group(log->journal);
     uint32_t payload_position = journal_open_payload_bytes(log->journal);
     struct journal_entry entry;
 
@@ -225,11 +227,6 @@ append_journal(struct log *log, struct partition *partition, const uint8_t *batc
     journal_entry_data(&entry, partition->incarnation, batch, payload_position, log->wall_ms);
     bool added = journal_entry_add(log->journal, &entry);
     CHECK(added);
-    if (partition->group_number != number) {
-        partition->group_number = number;
-        partition->group_bytes = 0;
-    }
-    partition->group_bytes += bytes;
 }
 
 /* Copies, numbers and records the batch; nothing can fail any more. */
@@ -379,6 +376,9 @@ log_complete(struct log *log, uint64_t tag, int32_t result)
         break;
     case LOG_TAG_SYNC:
         reclaim_sync_done(log, idx, result);
+        break;
+    case LOG_TAG_BULK:
+        bulk_sync_done(log, idx, result);
         break;
     case LOG_TAG_COLD:
         log->hooks.cold_complete(log, idx, result);

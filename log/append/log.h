@@ -137,7 +137,7 @@ struct log_config {
     uint64_t slab_ring_bytes; /* staging and tail cache, power of two */
     uint64_t cold_bytes;      /* buffers for cold reads */
     uint64_t journal_file_bytes;
-    uint64_t bulk_bytes; /* with so much in one group a partition bypasses the journal; 0: never */
+    uint64_t bulk_bytes; /* with so much on its way a partition bypasses the journal; 0: never */
     uint32_t partitions_max;
     uint32_t producers_max;
     uint32_t open_files_max;

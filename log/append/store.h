@@ -140,8 +140,6 @@ uint64_t flush_gather_bulk(struct log *log,
                            uint32_t bulk_max);
 /* The write of a gathered buffer has ended well. */
 void flush_written(struct log *log, uint32_t flush_idx);
-/* The part of it that concerns segment and flushed offset: the flush goes on. */
-void flush_apply(struct log *log, uint32_t flush_idx);
 /* May the partition's segment be written to? */
 bool flush_is_allowed(const struct partition *partition);
 /* An idle flush for a first batch of so many bytes, with a descriptor of the active segment and
@@ -173,8 +171,7 @@ void bulk_add(struct log *log, struct partition *partition, const struct log_ack
 /* Puts the partition into the queue of bulk writes when it has something to write. */
 void bulk_consider(struct log *log, struct partition *partition);
 uint32_t bulk_poll(struct log *log);
-/* Write or sync of a bulk flush has ended well: the next step. */
-void bulk_go_on(struct log *log, uint32_t flush_idx);
+void bulk_sync_done(struct log *log, uint32_t slot, int32_t result);
 /* The MARK of a bulk write is durable. */
 void bulk_durable(struct log *log, struct partition *partition, const struct log_wait *wait);
 /* What the journal does not name yet never will be: its acks say why. */

@@ -18,7 +18,8 @@
 #define LOG_FLUSHES_MAX (LOG_STAGING_COUNT + 1)
 #define LOG_FLUSHES_BESIDE_GROUP 2u /* segment writes under way while a group is pending */
 #define LOG_BULKS_MAX 4u            /* bulk writes under way, of all partitions */
-#define LOG_BULK_BATCHES_MAX 1024u  /* of one bulk write: each is an entry of one group */
+#define LOG_BULK_BATCHES_MAX 2048u  /* of one MARK: each is an entry of its group */
+#define LOG_BULK_WRITE_FACTOR 4u /* beside a sync less than so many bulk_bytes wait for its end */
 #define LOG_JOBS_MAX 256u
 #define LOG_ACKS_MAX 16384u /* power of two, > JOURNAL_TABLE_COUNT * JOURNAL_ENTRIES_MAX */
 #define LOG_WAITS_MAX 1024u /* power of two: control entries on their way */

@@ -83,8 +83,7 @@ struct log {
     uint32_t bulk_free;
     uint32_t bulk_batches;     /* not yet named by the journal, of all partitions */
     uint32_t bulk_entries_max; /* of one bulk write */
-    uint32_t bulks_active;     /* written or synced now */
-    uint32_t bulks_durable;    /* synced, not yet named */
+    uint32_t bulks_active;     /* writes under way */
     uint32_t bulk_queue_first; /* partitions with something to write */
     uint32_t bulk_queue_last;
     uint32_t bulk_queued;

@@ -11,7 +11,14 @@
 #include "log/segment/segment.h"
 
 /* Tags of io requests: kind in bits [55:48], index below. */
-enum log_tag { LOG_TAG_JOURNAL = 1, LOG_TAG_FLUSH, LOG_TAG_FOOTER, LOG_TAG_SYNC, LOG_TAG_COLD };
+enum log_tag {
+    LOG_TAG_JOURNAL = 1,
+    LOG_TAG_FLUSH,
+    LOG_TAG_FOOTER,
+    LOG_TAG_SYNC,
+    LOG_TAG_COLD,
+    LOG_TAG_BULK
+};
 #define LOG_TAG(kind, idx) (((uint64_t)(kind) << 48) | (idx))
 
 enum partition_state {
@@ -27,6 +34,7 @@ enum partition_state {
 enum partition_roll { ROLL_NONE, ROLL_CREATING, ROLL_READY };
 enum partition_seal { SEAL_NONE, SEAL_FOOTER, SEAL_TRUNCATE, SEAL_MANIFEST };
 enum partition_open_step { OPEN_DIRECTORY, OPEN_SEGMENT, OPEN_JOURNAL, OPEN_DONE };
+enum partition_bulk { BULK_IDLE, BULK_SYNCING, BULK_SYNCED };
 enum partition_drop_step { DROP_JOURNAL, DROP_QUIET, DROP_CLOSE, DROP_TREE };
 
 /* What a checkpoint says about the active segment; see struct checkpoint_partition. */
@@ -69,12 +77,16 @@ struct partition {
     uint32_t armed;       /* requesters waiting for a mark, one bit each */
     int32_t leader_epoch;
     /* bulk bypass; see bulk.c */
-    uint64_t group_number; /* group_bytes belong to it */
-    uint64_t group_bytes;  /* batch bytes in the open group */
-    uint64_t bulk_next;    /* first tail entry that the journal does not name, or TAIL_NONE */
-    uint32_t bulk_first;   /* its place in log->bulks, and that of the newest */
+    uint64_t bulk_next;  /* first tail entry that the journal does not name, or TAIL_NONE */
+    uint32_t bulk_first; /* its place in log->bulks, and that of the newest */
     uint32_t bulk_last;
-    uint32_t next_bulk; /* queue through slots */
+    uint32_t next_bulk;              /* queue through slots */
+    uint8_t bulk_step;               /* enum partition_bulk */
+    uint32_t bulk_written;           /* batches from bulk_next on that are in the segment */
+    uint32_t bulk_covered;           /* of them, by the sync under way or done */
+    uint32_t last_run_bytes;         /* of the active segment, with padding */
+    uint32_t bulk_run_bytes;         /* the same when that sync began */
+    struct partition_mark bulk_mark; /* of that moment */
     bool is_bulk_queued;
     bool is_bulk_warm;   /* the last bulk write was worth it: the next batch goes the same way */
     uint32_t next_flush; /* queues through slots */

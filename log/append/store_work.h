@@ -40,9 +40,6 @@ enum flush_kind {
     FLUSH_IDLE,
     FLUSH_RUNS,
     FLUSH_FOOTER,
-    FLUSH_BULK,         /* runs that the journal will refer to are being written */
-    FLUSH_BULK_SYNC,    /* ... are being synced */
-    FLUSH_BULK_DURABLE, /* ... wait for room in the open group */
 };
 struct log_flush { /* one write to a segment; the staging buffer of the same index is its own */
     enum flush_kind kind;
@@ -52,6 +49,7 @@ struct log_flush { /* one write to a segment; the staging buffer of the same ind
     uint32_t last_run_bytes;
     uint32_t bulk_count; /* batches among them that the journal does not have */
     int fd;
+    bool is_bulk;   /* counts in log->bulks_active */
     bool is_unsent; /* the io ring was full */
     uint64_t position;
     uint64_t bytes;

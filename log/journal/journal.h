@@ -31,7 +31,7 @@
 #define JOURNAL_IN_FLIGHT_MAX 2u
 #define JOURNAL_TABLE_COUNT (JOURNAL_IN_FLIGHT_MAX + 1)
 #define JOURNAL_TAG_COUNT JOURNAL_TABLE_COUNT
-#define JOURNAL_PIECES_MAX 31u /* of a group's payload: one write takes them and the table */
+#define JOURNAL_PIECES_MAX 60u /* of a group's payload: one write takes them and the table */
 /* Smallest file that can hold its header and the greatest group. */
 #define JOURNAL_FILE_BYTES_MIN                                                              \
     round_up(JOURNAL_FIRST_POSITION + JOURNAL_HEADER_BYTES_MAX + JOURNAL_PAYLOAD_BYTES_MAX, \

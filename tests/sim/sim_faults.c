@@ -314,9 +314,8 @@ try_revival(struct run *run, const struct family *family, uint32_t idx)
     return after(run);
 }
 
-/* A bulk batch is the last thing that was acknowledged; then a byte of its run turns. The journal
- * has only a reference, so the start must find it: what would be written behind the run could not
- * be reached over it. */
+/* A bulk batch is the last thing that was acknowledged; then a bit of its run turns: the journal
+ * has only a reference, so the start must find it. */
 static enum verdict
 try_marked_run(struct run *run, const struct family *family, uint32_t idx)
 {
@@ -337,9 +336,9 @@ try_marked_run(struct run *run, const struct family *family, uint32_t idx)
     format_path_segment(path, partition->config.incarnation, 0, 0);
     CHECK(disk_sim_flip_bit(run->world.disk, path, idx * 997 % (60 * KIB), idx % 8));
     run->rig.options.faults = true;
+    uint64_t incarnation = partition->config.incarnation;
     if (rig_start(&run->rig, &trail) != RC_OK)
         return VERDICT_GOOD;
-    uint64_t incarnation = partition->config.incarnation;
     uint32_t slot = log_find(run->rig.log, incarnation);
     if (slot != UINT32_MAX && log_offsets(run->rig.log, slot, incarnation, &offsets) == RC_HALTED)
         return VERDICT_GOOD;
@@ -640,64 +639,36 @@ try_lie(struct run *run, const struct family *family, uint32_t idx)
 
 /* ---- the table ---- */
 
+#define FAILS DISK_SIM_EFFECT_ERROR /* so that a row is a line */
+
 static const struct family families[] = {
-    {"EIO of a write", try_operation, 1000, DISK_SIM_WRITE, DISK_SIM_EFFECT_ERROR, EIO, NULL},
-    {"EIO of a sync", try_operation, 1000, DISK_SIM_SYNC, DISK_SIM_EFFECT_ERROR, EIO, NULL},
-    {"EIO of a cold read", try_cold_read, 1000, DISK_SIM_READ, DISK_SIM_EFFECT_ERROR, EIO, NULL},
-    {"EIO of a name",
-     try_operation,
-     1000,
-     DISK_SIM_NAME | DISK_SIM_OPEN,
-     DISK_SIM_EFFECT_ERROR,
-     EIO,
-     NULL},
-    {"EIO of a size",
-     try_operation,
-     1000,
-     DISK_SIM_SIZE | DISK_SIM_CUT,
-     DISK_SIM_EFFECT_ERROR,
-     EIO,
-     NULL},
+    {"EIO of a write", try_operation, 1000, DISK_SIM_WRITE, FAILS, EIO, NULL},
+    {"EIO of a sync", try_operation, 1000, DISK_SIM_SYNC, FAILS, EIO, NULL},
+    {"EIO of a cold read", try_cold_read, 1000, DISK_SIM_READ, FAILS, EIO, NULL},
+    {"EIO of a name", try_operation, 1000, DISK_SIM_NAME | DISK_SIM_OPEN, FAILS, EIO, NULL},
+    {"EIO of a size", try_operation, 1000, DISK_SIM_SIZE | DISK_SIM_CUT, FAILS, EIO, NULL},
     {"ENOSPC at an operation",
      try_operation,
      1000,
      DISK_SIM_NAME | DISK_SIM_SIZE,
-     DISK_SIM_EFFECT_ERROR,
+     FAILS,
      ENOSPC,
      NULL},
-    {"EIO of a write in recovery",
-     try_recovery,
-     1000,
-     DISK_SIM_WRITE,
-     DISK_SIM_EFFECT_ERROR,
-     EIO,
-     NULL},
-    {"EIO of a sync in recovery",
-     try_recovery,
-     1000,
-     DISK_SIM_SYNC,
-     DISK_SIM_EFFECT_ERROR,
-     EIO,
-     NULL},
-    {"EIO of a read in recovery",
-     try_recovery,
-     1000,
-     DISK_SIM_READ,
-     DISK_SIM_EFFECT_ERROR,
-     EIO,
-     NULL},
+    {"EIO of a write in recovery", try_recovery, 1000, DISK_SIM_WRITE, FAILS, EIO, NULL},
+    {"EIO of a sync in recovery", try_recovery, 1000, DISK_SIM_SYNC, FAILS, EIO, NULL},
+    {"EIO of a read in recovery", try_recovery, 1000, DISK_SIM_READ, FAILS, EIO, NULL},
     {"EIO of a name in recovery",
      try_recovery,
      1000,
      DISK_SIM_NAME | DISK_SIM_OPEN | DISK_SIM_SIZE | DISK_SIM_CUT,
-     DISK_SIM_EFFECT_ERROR,
+     FAILS,
      EIO,
      NULL},
     {"ENOSPC in recovery",
      try_recovery,
      1000,
      DISK_SIM_NAME | DISK_SIM_SIZE | DISK_SIM_WRITE,
-     DISK_SIM_EFFECT_ERROR,
+     FAILS,
      ENOSPC,
      NULL},
     {"short transfer",

@@ -132,6 +132,25 @@ Test(bulk, an_ack_comes_after_the_sync_and_the_group_behind_it, .timeout = 30)
     rig_fini(&rig);
 }
 
+/* Reclaim syncs what stood in the segment before: were that to fail, a mark would vouch for it. */
+Test(bulk, a_mark_waits_for_a_sync_by_reclaim, .timeout = 30)
+{
+    open_bulk(14);
+    (void)rig_create(&rig, &plain);
+    rig_settle(&rig);
+    uint64_t acks = rig.acks;
+    rig_partition(&rig, 0)->is_captured = true;
+    cr_assert_eq(offer(0, BULK_BYTES), LOG_APPEND_TAKEN);
+    rig_settle(&rig);
+    cr_assert_eq(rig.acks, acks);
+    cr_assert_eq(rig_partition(&rig, 0)->flushed_offset, 10, "written, not named");
+    rig_partition(&rig, 0)->is_captured = false;
+    rig_settle(&rig);
+    cr_assert_eq(rig.acks, acks + 1);
+    cr_assert_eq(rig.last_ack.rc, RC_OK);
+    rig_fini(&rig);
+}
+
 Test(bulk, costs_its_bytes_once, .timeout = 60)
 {
     open_bulk(6);
