@@ -20,32 +20,50 @@ record_builder_begin(struct record_builder *builder,
     memset(header, 0, RECORD_BATCH_HEADER_BYTES);
 }
 
-static uint32_t
+static ALWAYS_INLINE uint64_t
+zigzag(int64_t value)
+{
+    return ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0);
+}
+
+static ALWAYS_INLINE uint32_t
 varint_bytes(int64_t value)
 {
-    uint64_t zigzag = ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0);
+    uint64_t left = zigzag(value);
     uint32_t bytes = 1;
 
-    for (; zigzag >= 0x80; zigzag >>= 7)
+    for (; left >= 0x80; left >>= 7)
         bytes++;
     return bytes;
 }
 
-static uint64_t
+static ALWAYS_INLINE uint64_t
 blob_bytes(struct bytes blob)
 {
     return blob.at == NULL ? 1 : varint_bytes((int64_t)blob.count) + blob.count;
 }
 
-static void
-write_blob(struct writer *writer, struct bytes blob)
+/* The put_ functions write without looking for room: record_builder_add() has counted the bytes,
+ * and a producer's cost per record is what its throughput hangs on (perf/BUDGET.md). */
+static ALWAYS_INLINE uint8_t *
+put_varint(uint8_t *at, int64_t value)
 {
-    if (blob.at == NULL) {
-        writer_varint32(writer, -1);
-        return;
-    }
-    writer_varint32(writer, (int32_t)blob.count);
-    writer_bytes(writer, blob.at, blob.count);
+    uint64_t left = zigzag(value);
+
+    for (; left >= 0x80; left >>= 7)
+        *at++ = (uint8_t)(left | 0x80);
+    *at++ = (uint8_t)left;
+    return at;
+}
+
+static ALWAYS_INLINE uint8_t *
+put_blob(uint8_t *at, const uint8_t *end, struct bytes blob)
+{
+    if (blob.at == NULL)
+        return put_varint(at, -1);
+    at = put_varint(at, (int64_t)blob.count);
+    bytes_copy(at, (size_t)(end - at), blob.at, blob.count);
+    return at + blob.count;
 }
 
 /* Bytes behind the record's length field. */
@@ -74,19 +92,21 @@ record_builder_add(struct record_builder *builder, const struct record *record)
     if (varint_bytes((int64_t)body_bytes) + body_bytes > (size_t)(writer->end - writer->at))
         return false;
 
-    writer_varint32(writer, (int32_t)body_bytes);
-    writer_u8(writer, 0); /* record attributes: none are defined */
-    writer_varint64(writer, delta);
-    writer_varint32(writer, (int32_t)builder->record_count);
-    write_blob(writer, record->key);
-    write_blob(writer, record->value);
-    writer_varint32(writer, (int32_t)record->header_count);
+    uint8_t *at = put_varint(writer->at, (int64_t)body_bytes);
+    uint8_t *end = at + body_bytes;
+    *at++ = 0; /* record attributes: none are defined */
+    at = put_varint(at, delta);
+    at = put_varint(at, builder->record_count);
+    at = put_blob(at, end, record->key);
+    at = put_blob(at, end, record->value);
+    at = put_varint(at, record->header_count);
     for (uint32_t i = 0; i < record->header_count; i++) {
         CHECK(record->headers[i].key.at != NULL);
-        write_blob(writer, record->headers[i].key);
-        write_blob(writer, record->headers[i].value);
+        at = put_blob(at, end, record->headers[i].key);
+        at = put_blob(at, end, record->headers[i].value);
     }
-    CHECK(!writer->failed);
+    CHECK(at == end);
+    writer->at = end;
 
     if (builder->record_count == 0 || record->timestamp_ms > builder->max_timestamp_ms)
         builder->max_timestamp_ms = record->timestamp_ms;

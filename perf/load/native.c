@@ -221,17 +221,22 @@ open_client(struct native *load)
 
 /* ---- the loops */
 
+/* Another partition for the next burst, so that batches of each are filled. */
+static void
+next_partition(struct native *load, struct eagre_record *records, int32_t *partition)
+{
+    if (load->options.partitions == 1)
+        return;
+    *partition = (*partition + 1) % load->options.partitions;
+    for (uint32_t i = 0; i < NATIVE_BURST; i++)
+        records[i].partition = *partition;
+}
+
 static void
 send_some(struct native *load, struct eagre_record *records, uint32_t count, int32_t *partition)
 {
-    uint32_t taken;
-
-    for (uint32_t i = 0; i < count; i++)
-        records[i].partition = *partition;
-    taken = eagre_send(load->producer, records, count, NULL);
-    /* Another partition for the next burst, so that batches of each are filled. */
-    if (taken == count && ++*partition == load->options.partitions)
-        *partition = 0;
+    if (eagre_send(load->producer, records, count, NULL) == count)
+        next_partition(load, records, partition);
 }
 
 static void
@@ -259,13 +264,12 @@ run_open(struct native *load, struct eagre_record *records, uint64_t end_ns)
             for (uint32_t i = 0; i < count; i++) {
                 records[i].opaque = begin_ns +
                                     (uint64_t)((double)(sent + i) * 1e9 / load->options.rate);
-                records[i].partition = partition;
             }
             uint32_t taken = eagre_send(load->producer, records, count, NULL);
             sent += taken;
-            partition = (partition + 1) % load->options.partitions;
             if (taken < count)
                 break; /* the library is full: what is due stays due */
+            next_partition(load, records, &partition);
         }
         eagre_poll(load->client, 0);
     }
@@ -360,6 +364,8 @@ main(int argc, char **argv)
         value[i] = (uint8_t)('a' + i % 26);
     for (uint32_t i = 0; i < NATIVE_BURST; i++)
         records[i] = eagre_record_of(NULL, 0, value, native.options.record_bytes);
+    for (uint32_t i = 0; i < NATIVE_BURST; i++)
+        records[i].partition = 0;
     if (native.options.probe_dir != NULL)
         load_probe_device(native.options.probe_dir, &native.result);
     open_client(&native);
