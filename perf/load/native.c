@@ -19,6 +19,7 @@ struct native_options {
     const char *topic;
     const char *devargs; /* NULL: sockets */
     const char *local;
+    const char *data; /* where data go; dpdk only */
     const char *probe_dir;
     uint32_t record_bytes;
     uint32_t batch_bytes; /* 0: what one packet carries */
@@ -62,6 +63,7 @@ static const struct option long_options[] = {
     {"topic", required_argument, NULL, 't'},
     {"dpdk", required_argument, NULL, 'd'},
     {"local", required_argument, NULL, 'l'},
+    {"data", required_argument, NULL, 'a'},
     {"record-bytes", required_argument, NULL, 'r'},
     {"batch-bytes", required_argument, NULL, 'b'},
     {"batch-count", required_argument, NULL, 'c'},
@@ -133,6 +135,9 @@ set_option(struct native_options *options, int name)
     case 'l':
         options->local = optarg;
         break;
+    case 'a':
+        options->data = optarg;
+        break;
     case 'D':
         options->probe_dir = optarg;
         break;
@@ -195,6 +200,7 @@ open_client(struct native *load)
         config.carrier = EAGRE_CARRIER_DPDK;
         config.dpdk_devargs = load->options.devargs;
         config.local_address = load->options.local;
+        config.data_address = load->options.data;
     }
     options.create_topic = 1;
     options.partitioner = EAGRE_PARTITIONER_EXPLICIT;
