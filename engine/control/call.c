@@ -21,6 +21,8 @@ static const struct control_api *const apis[] = {
     &control__api_describe_configs,
     &control__api_create_partitions,
     &control__api_describe_cluster,
+    &control__api_alter_configs,
+    &control__api_incremental_alter_configs,
 };
 
 const struct control_api *
@@ -66,6 +68,25 @@ control__item_message(struct control_call *call, struct control_item *item, cons
         return;
     bytes_copy(copy, count, text, count);
     item->message = (struct bytes){copy, count};
+}
+
+void
+control__item_refuse(struct control_call *call,
+                     struct control_item *item,
+                     int16_t error,
+                     const char *why)
+{
+    item->error = error;
+    item->waits = 0;
+    control__item_message(call, item, why);
+}
+
+bool
+control__items_take(struct control_call *call, uint32_t count)
+{
+    call->item_count = count;
+    call->items = kafka_arena_take(&call->arena, sizeof(struct control_item) * count);
+    return call->items != NULL || count == 0;
 }
 
 /* ---- ends */

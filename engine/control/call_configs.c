@@ -1,8 +1,6 @@
 /* DescribeConfigs (32) of topics and of this broker. */
 #include "engine/control/control_internal.h"
 
-enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4 };
-
 static bool
 is_asked(const struct kafka_describe_configs_resource *resource, const char *key)
 {
@@ -225,9 +223,9 @@ finish(struct control *control, struct control_call *call, struct kafka_arena *a
         results[i].type = resource->type;
         results[i].name = resource->name;
         results[i].configs.at = (const void *)results; /* empty, not null */
-        if (resource->type == RESOURCE_TOPIC) {
+        if (resource->type == CONTROL_RESOURCE_TOPIC) {
             built = build_topic(control, call, resource, arena, &results[i]);
-        } else if (resource->type == RESOURCE_BROKER) {
+        } else if (resource->type == CONTROL_RESOURCE_BROKER) {
             built = build_broker(control, call, resource, arena, &results[i]);
         } else {
             results[i].error = KAFKA_ERROR_INVALID_REQUEST;

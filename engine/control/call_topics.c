@@ -13,28 +13,6 @@
 
 enum topics_wait { TOPICS_NOTHING, TOPICS_START };
 
-static void
-refuse(struct control_call *call, struct control_item *item, int16_t error, const char *why)
-{
-    item->error = error;
-    item->waits = TOPICS_NOTHING;
-    control__item_message(call, item, why);
-}
-
-static bool
-take_items(struct control_call *call, uint32_t count)
-{
-    call->item_count = count;
-    call->items = kafka_arena_take(&call->arena, sizeof(struct control_item) * count);
-    return call->items != NULL || count == 0;
-}
-
-static bool
-same_bytes(struct bytes a, struct bytes b)
-{
-    return a.count == b.count && (a.count == 0 || memcmp(a.at, b.at, a.count) == 0);
-}
-
 static bool
 start(struct control *control,
       struct control_call *call,
@@ -114,7 +92,7 @@ created_partitions(struct control *control,
     }
     if (error == KAFKA_ERROR_NONE)
         return count;
-    refuse(call, item, error, why);
+    control__item_refuse(call, item, error, why);
     return 0;
 }
 
@@ -129,7 +107,7 @@ created_config(struct control_call *call,
         diag_trail_clear(&trail);
         if (topic_config_set(
                 config, asked->configs.at[i].name, asked->configs.at[i].value, &trail) != RC_OK) {
-            refuse(call, item, KAFKA_ERROR_INVALID_CONFIG, trail.text);
+            control__item_refuse(call, item, KAFKA_ERROR_INVALID_CONFIG, trail.text);
             return false;
         }
     }
@@ -146,10 +124,10 @@ created_record(struct control *control,
 {
     *record = (struct topic_record){.kind = TOPIC_RECORD_CREATED};
     if (!topic_name_is_valid(asked->name)) {
-        refuse(call,
-               item,
-               KAFKA_ERROR_INVALID_TOPIC_EXCEPTION,
-               "name must be 1 to 249 of a-z A-Z 0-9 . _ -");
+        control__item_refuse(call,
+                             item,
+                             KAFKA_ERROR_INVALID_TOPIC_EXCEPTION,
+                             "name must be 1 to 249 of a-z A-Z 0-9 . _ -");
         return false;
     }
     record->name_count = (uint8_t)asked->name.count;
@@ -170,16 +148,16 @@ validate_created(struct control *control,
     uint32_t free_count = control->store.config.partitions_max - control->store.partition_count;
 
     if (found != NULL && topic_store_find(&control->store, name) == found)
-        refuse(call, item, KAFKA_ERROR_TOPIC_ALREADY_EXISTS, "topic exists already");
+        control__item_refuse(call, item, KAFKA_ERROR_TOPIC_ALREADY_EXISTS, "topic exists already");
     else if (found != NULL)
-        refuse(call,
-               item,
-               KAFKA_ERROR_INVALID_TOPIC_EXCEPTION,
-               "name collides with an existing topic");
+        control__item_refuse(call,
+                             item,
+                             KAFKA_ERROR_INVALID_TOPIC_EXCEPTION,
+                             "name collides with an existing topic");
     else if (control->store.topic_count >= control->store.config.topics_max)
-        refuse(call, item, KAFKA_ERROR_POLICY_VIOLATION, "topics_max is reached");
+        control__item_refuse(call, item, KAFKA_ERROR_POLICY_VIOLATION, "topics_max is reached");
     else if (record->partition_count > free_count)
-        refuse(call, item, KAFKA_ERROR_POLICY_VIOLATION, "partitions_max is reached");
+        control__item_refuse(call, item, KAFKA_ERROR_POLICY_VIOLATION, "partitions_max is reached");
 }
 
 static enum rc
@@ -188,17 +166,18 @@ create_begin(struct control *control, struct control_call *call)
     const struct kafka_create_topics_request *request = call->message;
     struct topic_record record;
 
-    if (!take_items(call, request->topics.count) || call->item_count > TOPICS_PER_REQUEST_MAX)
+    if (!control__items_take(call, request->topics.count) ||
+        call->item_count > TOPICS_PER_REQUEST_MAX)
         return RC_LIMIT;
     for (uint32_t i = 0; i < call->item_count; i++) {
         const struct kafka_create_topics_topic *asked = &request->topics.at[i];
         struct control_item *item = &call->items[i];
         bool twice = false;
         for (uint32_t other = 0; other < call->item_count && !twice; other++)
-            twice = other != i && same_bytes(asked->name, request->topics.at[other].name);
+            twice = other != i && control__same(asked->name, request->topics.at[other].name);
         item->waits = TOPICS_START;
         if (twice)
-            refuse(call, item, KAFKA_ERROR_INVALID_REQUEST, "topic is named twice");
+            control__item_refuse(call, item, KAFKA_ERROR_INVALID_REQUEST, "topic is named twice");
         else if (created_record(control, call, asked, item, &record) && request->validate_only)
             validate_created(control, call, &record, item);
         if (request->validate_only)
@@ -319,7 +298,7 @@ delete_begin(struct control *control, struct control_call *call)
     bool by_id = call->header.api_version >= 6;
 
     (void)control;
-    if (!take_items(call, by_id ? request->topics.count : request->names.count) ||
+    if (!control__items_take(call, by_id ? request->topics.count : request->names.count) ||
         call->item_count > TOPICS_PER_REQUEST_MAX)
         return RC_LIMIT;
     for (uint32_t i = 0; i < call->item_count; i++)
@@ -340,10 +319,11 @@ delete_issue(struct control *control, struct control_call *call, uint32_t idx)
                                       : topic_store_find(&control->store, name);
 
     if (topic == NULL || control__visible(control, topic) == 0) {
-        refuse(call,
-               item,
-               by_id ? KAFKA_ERROR_UNKNOWN_TOPIC_ID : KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION,
-               "no such topic");
+        control__item_refuse(call,
+                             item,
+                             by_id ? KAFKA_ERROR_UNKNOWN_TOPIC_ID
+                                   : KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION,
+                             "no such topic");
         return true;
     }
     bytes_copy(record.id, sizeof(record.id), topic->id, sizeof(topic->id));
@@ -405,20 +385,21 @@ check_grown(struct control *control,
     uint32_t visible = topic != NULL ? control__visible(control, topic) : 0;
 
     if (visible == 0) {
-        refuse(call, item, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION, "no such topic");
+        control__item_refuse(call, item, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION, "no such topic");
     } else if (asked->partition_count <= (int32_t)visible) {
-        refuse(call,
-               item,
-               KAFKA_ERROR_INVALID_PARTITIONS,
-               "the new count must be greater than the present one");
+        control__item_refuse(call,
+                             item,
+                             KAFKA_ERROR_INVALID_PARTITIONS,
+                             "the new count must be greater than the present one");
     } else if ((uint32_t)asked->partition_count > control->config.limits.topic_partitions_max) {
-        refuse(call, item, KAFKA_ERROR_INVALID_PARTITIONS, "topic.partitions_max is exceeded");
+        control__item_refuse(
+            call, item, KAFKA_ERROR_INVALID_PARTITIONS, "topic.partitions_max is exceeded");
     } else if (asked->assignments.at != NULL &&
                asked->assignments.count != (uint32_t)asked->partition_count - visible) {
-        refuse(call,
-               item,
-               KAFKA_ERROR_INVALID_REPLICA_ASSIGNMENT,
-               "there must be one assignment per new partition");
+        control__item_refuse(call,
+                             item,
+                             KAFKA_ERROR_INVALID_REPLICA_ASSIGNMENT,
+                             "there must be one assignment per new partition");
     }
 }
 
@@ -427,17 +408,18 @@ grow_begin(struct control *control, struct control_call *call)
 {
     const struct kafka_create_partitions_request *request = call->message;
 
-    if (!take_items(call, request->topics.count) || call->item_count > TOPICS_PER_REQUEST_MAX)
+    if (!control__items_take(call, request->topics.count) ||
+        call->item_count > TOPICS_PER_REQUEST_MAX)
         return RC_LIMIT;
     for (uint32_t i = 0; i < call->item_count; i++) {
         const struct kafka_create_partitions_topic *asked = &request->topics.at[i];
         struct control_item *item = &call->items[i];
         bool twice = false;
         for (uint32_t other = 0; other < call->item_count && !twice; other++)
-            twice = other != i && same_bytes(asked->name, request->topics.at[other].name);
+            twice = other != i && control__same(asked->name, request->topics.at[other].name);
         item->waits = TOPICS_START;
         if (twice)
-            refuse(call, item, KAFKA_ERROR_INVALID_REQUEST, "topic is named twice");
+            control__item_refuse(call, item, KAFKA_ERROR_INVALID_REQUEST, "topic is named twice");
         else
             check_grown(control, call, asked, item);
         if (request->validate_only)

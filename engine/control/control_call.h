@@ -8,6 +8,9 @@
 
 struct control_operation;
 
+/* What a setting belongs to; numbers of the Kafka protocol (ConfigResource). */
+enum control_resource { CONTROL_RESOURCE_TOPIC = 2, CONTROL_RESOURCE_BROKER = 4 };
+
 /* ---- calls */
 
 enum call_state {
@@ -73,6 +76,14 @@ struct control_api {
     void (*dispatch)(struct control *control, struct control_call *call);
 };
 
+/* call_alter.c: what a call's item makes of a topic's overrides, by what it finds now. An error
+ * other than 0: refused, the reason is in trail. */
+int16_t control__altered_config(const struct control *control,
+                                const struct control_call *call,
+                                uint32_t item,
+                                struct topic_config *config,
+                                struct diag_trail *trail);
+
 /* call.c */
 void control__calls_poll(struct control *control);
 void control__call_answered(struct control *control,
@@ -85,6 +96,13 @@ void control__call_operation_done(struct control *control,
 /* Answers a call that was dispatched; message is a struct of the API's response type. */
 void control__call_finish(struct control *control, struct control_call *call, const void *message);
 void control__item_message(struct control_call *call, struct control_item *item, const char *text);
+/* The item is settled with an error and needs nothing more. */
+void control__item_refuse(struct control_call *call,
+                          struct control_item *item,
+                          int16_t error,
+                          const char *why);
+/* Takes cleared items out of the call's memory; false: there is not enough of it. */
+bool control__items_take(struct control_call *call, uint32_t count);
 const struct control_api *control__api(int16_t key);
 extern const struct control_api control__api_metadata;
 extern const struct control_api control__api_create_topics;
@@ -96,6 +114,8 @@ extern const struct control_api control__api_epoch_end;
 extern const struct control_api control__api_init_producer;
 extern const struct control_api control__api_find_coordinator;
 extern const struct control_api control__api_describe_cluster;
+extern const struct control_api control__api_alter_configs;
+extern const struct control_api control__api_incremental_alter_configs;
 extern const struct control_api control__apis_of_groups[];
 extern const uint32_t control__apis_of_groups_count;
 

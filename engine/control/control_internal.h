@@ -6,8 +6,8 @@
  *   boot.c           from an empty store to CONTROL_READY
  *   operation.c      one topic being created, grown or deleted          publish.c  snapshots for
  * gates call.c           a Kafka request from arrival to answer call_metadata.c call_topics.c
- * call_configs.c call_offsets.c call_small.c call_groups.c   one family of APIs each find.c
- * the exact record of a time    group_log.c  the coordinator's records
+ * call_configs.c call_alter.c call_offsets.c call_small.c call_groups.c   one family of APIs each
+ * find.c the exact record of a time    group_log.c  the coordinator's records
  *
  * Everything is owned by control's thread. Indexes are 32 bits with CONTROL_NONE for "none". */
 #ifndef EAGRE_ENGINE_CONTROL_CONTROL_INTERNAL_H
@@ -108,6 +108,11 @@ control__text(const char *text)
 {
     return (struct bytes){(const uint8_t *)text, strlen(text)};
 }
+static inline bool
+control__same(struct bytes a, struct bytes b)
+{
+    return a.count == b.count && (a.count == 0 || memcmp(a.at, b.at, a.count) == 0);
+}
 static inline struct bytes
 control__topic_name(const struct topic *topic)
 {
@@ -131,6 +136,8 @@ void control__logs_drain(struct control *control);
 void control__logs_notify(struct control *control);
 /* Starts opening a partition; false: no room now. place CONTROL_NONE: the metadata log. */
 bool control__open(struct control *control, uint32_t place, uint32_t operation);
+/* Gives an open partition its topic's present settings; false: no room now. */
+bool control__configure(struct control *control, uint32_t place, uint32_t operation);
 /* Run-time entry of a place, cleared when it is about a former partition. */
 struct control_place *control__place(struct control *control, uint32_t place);
 struct log_partition_config control__partition_config(const struct control *control,

@@ -14,17 +14,19 @@ enum operation_kind {
     OPERATION_GROW,
     OPERATION_DELETE,
     OPERATION_PRODUCERS,
-    OPERATION_CLUSTER
+    OPERATION_CLUSTER,
+    OPERATION_CONFIGURE /* always of a call's item, which says what is altered */
 };
 
 enum operation_state {
     OPERATION_FREE,
-    OPERATION_WAITING,    /* another operation on that name is under way */
-    OPERATION_QUEUED,     /* its record goes into the next metadata batch */
-    OPERATION_APPENDING,  /* its record is in the batch under way */
-    OPERATION_OPENING,    /* partitions are being opened */
-    OPERATION_PUBLISHING, /* its snapshot waits for room in the gates' rings */
-    OPERATION_UNDOING,    /* an open failed: its TOPIC_DELETED goes into the next metadata batch */
+    OPERATION_WAITING,     /* another operation on that name is under way */
+    OPERATION_QUEUED,      /* its record goes into the next metadata batch */
+    OPERATION_APPENDING,   /* its record is in the batch under way */
+    OPERATION_OPENING,     /* partitions are being opened */
+    OPERATION_CONFIGURING, /* log tiles take over the new settings */
+    OPERATION_PUBLISHING,  /* its snapshot waits for room in the gates' rings */
+    OPERATION_UNDOING,     /* an open failed: its TOPIC_DELETED goes into the next metadata batch */
     OPERATION_UNDO_APPENDING,
     OPERATION_DROPPING, /* answered; partitions are being dropped */
     OPERATION_STATE_COUNT
@@ -38,7 +40,7 @@ struct control_operation {
     int16_t error;   /* enum kafka_error, 0 so far */
     uint32_t call;   /* CONTROL_NONE: nobody waits */
     uint32_t item;
-    uint32_t cursor;                /* next partition to open or drop */
+    uint32_t cursor;                /* next partition to open, configure or drop */
     uint32_t end;                   /* one past the last */
     uint32_t outstanding;           /* requests at log tiles */
     uint64_t order;                 /* operations start in the order of their arrival */
@@ -62,6 +64,7 @@ void control__operations_poll(struct control *control);
 /* The record of an operation is durable (rc RC_OK) or was refused. */
 void control__operation_appended(struct control *control, uint32_t idx, enum rc rc);
 void control__operation_opened(struct control *control, uint32_t idx, enum rc rc);
+void control__operation_configured(struct control *control, uint32_t idx, enum rc rc);
 void control__operation_dropped(struct control *control, uint32_t idx);
 void
 control__operation_fail(struct control *control, uint32_t idx, int16_t error, const char *message);

@@ -30,6 +30,7 @@ enum control_tag {
     TAG_GROUP_READ,
     TAG_GROUP_APPEND,
     TAG_GROUP_TRIM,
+    TAG_CONFIGURE, /* object: place in opens */
 };
 #define CONTROL_TAG_OBJECT_NONE 0xffffffu
 
@@ -39,7 +40,8 @@ control__tag(enum control_tag tag, uint32_t object, uint32_t item)
     return (uint64_t)tag << 56 | (uint64_t)(object & 0xffffffu) << 32 | item;
 }
 
-/* A partition being opened: REQUEST_OPEN, then REQUEST_OFFSETS for its leader epoch. */
+/* A partition being opened: REQUEST_OPEN, then REQUEST_OFFSETS for its leader epoch. Or one that
+ * gets new settings: REQUEST_CONFIGURE. */
 struct control_open {
     struct log_partition_config config; /* borrowed by the log tile until it answers */
     uint32_t operation;                 /* CONTROL_NONE: the boot */

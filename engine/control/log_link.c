@@ -138,6 +138,36 @@ control__open(struct control *control, uint32_t place, uint32_t operation)
     return true;
 }
 
+bool
+control__configure(struct control *control, uint32_t place, uint32_t operation)
+{
+    const struct control_place *entry = control__place(control, place);
+    uint32_t idx = slab_take(&control->opens);
+
+    if (idx == SLAB_NONE) {
+        control->retry = true;
+        return false;
+    }
+    struct control_open *open = slab_at(&control->opens, idx);
+    *open = (struct control_open){
+        .operation = operation,
+        .place = place,
+        .config = control__partition_config(control, place),
+    };
+    struct request request = {
+        .kind = REQUEST_CONFIGURE,
+        .slot = entry->slot,
+        .incarnation = entry->incarnation,
+        .ctx = control__tag(TAG_CONFIGURE, idx, 0),
+        .u.open.config = &open->config,
+    };
+    if (!control__log_send(control, entry->log_tile, &request)) {
+        slab_give(&control->opens, idx);
+        return false;
+    }
+    return true;
+}
+
 /* ---- answers */
 
 static void
@@ -195,6 +225,16 @@ offsets_known(struct control *control, uint32_t idx, const struct response *resp
 }
 
 static void
+configured(struct control *control, uint32_t idx, const struct response *response)
+{
+    const struct control_open *open = slab_at(&control->opens, idx);
+    uint32_t operation = open->operation;
+
+    slab_give(&control->opens, idx);
+    control__operation_configured(control, operation, (enum rc)response->rc);
+}
+
+static void
 take_response(struct control *control, uint32_t log_tile, const struct response *response)
 {
     uint32_t object = (uint32_t)(response->ctx >> 32) & 0xffffffu;
@@ -215,6 +255,9 @@ take_response(struct control *control, uint32_t log_tile, const struct response 
         return;
     case TAG_OPEN_OFFSETS:
         offsets_known(control, object, response);
+        return;
+    case TAG_CONFIGURE:
+        configured(control, object, response);
         return;
     case TAG_DROP:
         control__operation_dropped(control, object);

@@ -1,11 +1,13 @@
-/* One topic being created, grown or deleted: what is decided, written, opened, published, undone
- * and dropped, in that order.
+/* One topic being created, grown, altered or deleted: what is decided, written, opened, published,
+ * undone and dropped, in that order.
  *
- *   CREATE  WAITING → QUEUED → APPENDING → OPENING → PUBLISHING → free
- *                                             └ failed → UNDOING → UNDO_APPENDING → DROPPING → free
- *   GROW    WAITING → QUEUED → APPENDING → OPENING → PUBLISHING → free      (failed: the new
- * partitions stay unseen; a later GROW or the next start opens them) DELETE  WAITING → QUEUED →
- * APPENDING → PUBLISHING → DROPPING → free
+ *   CREATE     WAITING → QUEUED → APPENDING → OPENING → PUBLISHING → free
+ *                        └ failed: UNDOING → UNDO_APPENDING → DROPPING → free
+ *   GROW       WAITING → QUEUED → APPENDING → OPENING → PUBLISHING → free
+ *                        └ failed: the new partitions stay unseen; a later GROW or the next start
+ *                          opens them
+ *   CONFIGURE  WAITING → QUEUED → APPENDING → CONFIGURING → PUBLISHING → free
+ *   DELETE     WAITING → QUEUED → APPENDING → PUBLISHING → DROPPING → free
  *
  * The client is answered when the operation leaves PUBLISHING (or fails), so its snapshot stands in
  * every gate's ring before the answer. Names are held from QUEUED to there; a second operation on a
@@ -18,8 +20,9 @@ static const uint16_t operation_moves[OPERATION_STATE_COUNT] = {
     [OPERATION_FREE] = BIT(OPERATION_WAITING),
     [OPERATION_WAITING] = BIT(OPERATION_QUEUED) | BIT(OPERATION_OPENING) | BIT(OPERATION_FREE),
     [OPERATION_QUEUED] = BIT(OPERATION_APPENDING) | BIT(OPERATION_FREE),
-    [OPERATION_APPENDING] = BIT(OPERATION_OPENING) | BIT(OPERATION_PUBLISHING) |
-                            BIT(OPERATION_FREE),
+    [OPERATION_APPENDING] = BIT(OPERATION_OPENING) | BIT(OPERATION_CONFIGURING) |
+                            BIT(OPERATION_PUBLISHING) | BIT(OPERATION_FREE),
+    [OPERATION_CONFIGURING] = BIT(OPERATION_PUBLISHING),
     [OPERATION_OPENING] = BIT(OPERATION_PUBLISHING) | BIT(OPERATION_UNDOING) | BIT(OPERATION_FREE),
     [OPERATION_PUBLISHING] = BIT(OPERATION_DROPPING) | BIT(OPERATION_FREE),
     [OPERATION_UNDOING] = BIT(OPERATION_UNDO_APPENDING) | BIT(OPERATION_FREE),
@@ -47,7 +50,7 @@ static bool
 is_of_topic(const struct control_operation *operation)
 {
     return operation->kind == OPERATION_CREATE || operation->kind == OPERATION_GROW ||
-           operation->kind == OPERATION_DELETE;
+           operation->kind == OPERATION_DELETE || operation->kind == OPERATION_CONFIGURE;
 }
 
 uint32_t
@@ -226,6 +229,37 @@ begin_grow(struct control *control, struct control_operation *operation)
     move(control, operation, OPERATION_QUEUED);
 }
 
+/* The whole new set of overrides is decided here, so that of two changes neither undoes the other.
+ */
+static void
+begin_configure(struct control *control, struct control_operation *operation)
+{
+    const struct topic *topic = topic_store_find(&control->store, operation_name(operation));
+    const struct control_call *call = control__call(control, operation->call);
+    struct diag_trail trail;
+
+    if (topic == NULL || control__visible(control, topic) == 0) {
+        set_error(operation, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION, "no such topic");
+        finish(control, operation);
+        return;
+    }
+    diag_trail_clear(&trail);
+    operation->record.config = topic->config;
+    int16_t error = control__altered_config(
+        control, call, operation->item, &operation->record.config, &trail);
+    if (error != KAFKA_ERROR_NONE)
+        set_error(operation, error, trail.text);
+    bool same = memcmp(&operation->record.config, &topic->config, sizeof(topic->config)) == 0;
+    if (error != KAFKA_ERROR_NONE || same) {
+        finish(control, operation);
+        return;
+    }
+    bytes_copy(operation->record.id, 16, topic->id, 16);
+    operation->end = topic->partition_count;
+    operation->holds_name = true;
+    move(control, operation, OPERATION_QUEUED);
+}
+
 /* True when an operation on an equal or colliding name is under way, or came earlier and waits. */
 static bool
 must_wait(const struct control *control, const struct control_operation *operation)
@@ -255,6 +289,8 @@ begin(struct control *control, struct control_operation *operation)
         begin_create(control, operation);
     else if (operation->kind == OPERATION_DELETE)
         begin_delete(control, operation);
+    else if (operation->kind == OPERATION_CONFIGURE)
+        begin_configure(control, operation);
     else
         begin_grow(control, operation);
 }
@@ -289,6 +325,9 @@ control__operation_appended(struct control *control, uint32_t idx, enum rc rc)
         return;
     case OPERATION_GROW:
         move(control, operation, OPERATION_OPENING);
+        return;
+    case OPERATION_CONFIGURE:
+        move(control, operation, OPERATION_CONFIGURING);
         return;
     case OPERATION_DELETE:
         move(control, operation, OPERATION_PUBLISHING);
@@ -367,6 +406,44 @@ poll_opening(struct control *control, uint32_t idx)
         move(control, operation, OPERATION_PUBLISHING);
 }
 
+/* ---- configuring */
+
+void
+control__operation_configured(struct control *control, uint32_t idx, enum rc rc)
+{
+    struct control_operation *operation = control__operation(control, idx);
+
+    CHECK(operation->state == OPERATION_CONFIGURING);
+    CHECK(operation->outstanding > 0);
+    operation->outstanding--;
+    /* The settings are stored, and a partition that cannot take them now serves nothing until the
+     * next start, which opens it with them. */
+    if (rc != RC_OK)
+        diag_warn("partition_not_configured", "reason=%s doing=next_start", rc_name(rc));
+}
+
+static void
+poll_configuring(struct control *control, uint32_t idx)
+{
+    struct control_operation *operation = control__operation(control, idx);
+    const struct topic *topic = topic_store_find_id(&control->store, operation->record.id);
+
+    CHECK(topic != NULL);
+    for (; operation->cursor < operation->end; operation->cursor++) {
+        uint32_t place = topic_store_partition(&control->store, topic, operation->cursor);
+        CHECK(place != TOPIC_NONE);
+        if (control__place(control, place)->slot == UINT32_MAX)
+            continue; /* gets them when it is opened */
+        if (!control__configure(control, place, idx))
+            return;
+        operation->outstanding++;
+    }
+    if (operation->outstanding > 0)
+        return;
+    operation->end = control__visible(control, topic);
+    move(control, operation, OPERATION_PUBLISHING);
+}
+
 /* ---- publishing and dropping */
 
 static void
@@ -436,6 +513,9 @@ control__operations_poll(struct control *control)
             break;
         case OPERATION_OPENING:
             poll_opening(control, i);
+            break;
+        case OPERATION_CONFIGURING:
+            poll_configuring(control, i);
             break;
         case OPERATION_PUBLISHING:
             poll_publishing(control, operation);

@@ -134,6 +134,28 @@ find_batch(struct fixture_partition *partition,
     memcpy(request->u.find.dst, found, response->bytes);
 }
 
+static void
+trim_partition(struct fixture_partition *partition, uint64_t offset, struct response *response)
+{
+    if (offset == UINT64_MAX)
+        offset = partition->end;
+    if (offset > partition->end)
+        response->rc = RC_OFFSET_OUT_OF_RANGE;
+    else if (offset > partition->start)
+        partition->start = offset;
+    response->start_offset = partition->start;
+}
+
+static void
+prune(struct fixture_log *log)
+{
+    log->prunes++;
+    for (uint32_t i = 0; i < FIXTURE_PARTITIONS; i++) {
+        if (log->partitions[i].live && !log->partitions[i].named)
+            drop_partition(&log->partitions[i]);
+    }
+}
+
 static struct response
 log_answer(struct fixture_log *log, const struct request *request)
 {
@@ -151,11 +173,7 @@ log_answer(struct fixture_log *log, const struct request *request)
             response.slot = UINT32_MAX;
         return response;
     case REQUEST_PRUNE:
-        log->prunes++;
-        for (uint32_t i = 0; i < FIXTURE_PARTITIONS; i++) {
-            if (log->partitions[i].live && !log->partitions[i].named)
-                drop_partition(&log->partitions[i]);
-        }
+        prune(log);
         return response;
     case REQUEST_STOP:
         log->stops++;
@@ -182,6 +200,14 @@ log_answer(struct fixture_log *log, const struct request *request)
         read_batches(partition, request, &response);
         break;
     case REQUEST_OFFSETS:
+        break;
+    case REQUEST_CONFIGURE:
+        log->configures++;
+        cr_assert_eq(request->u.open.config->incarnation, request->incarnation);
+        partition->config = *request->u.open.config;
+        break;
+    case REQUEST_TRIM:
+        trim_partition(partition, request->u.trim.start_offset, &response);
         break;
     case REQUEST_FIND_TIME:
     case REQUEST_FIND_MAX_TIME:
@@ -261,6 +287,8 @@ gate_take(struct fixture *fixture,
         event->gone = snapshot->gone;
         event->closed = snapshot->is_closed;
         event->partition_count = snapshot->partition_count;
+        event->batch_bytes_max = snapshot->batch_bytes_max;
+        event->is_memory = snapshot->is_memory;
         memcpy(event->name, snapshot->name, snapshot->name_count);
         if (gate->keep)
             gate->kept[gate->kept_count++] = snapshot;

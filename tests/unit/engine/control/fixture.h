@@ -35,7 +35,7 @@ struct fixture_log {
     struct fixture_partition partitions[FIXTURE_PARTITIONS];
     struct response held[FIXTURE_EVENTS];
     uint32_t held_count;
-    uint32_t opens, drops, prunes, stops, appends, finds;
+    uint32_t opens, drops, prunes, stops, appends, finds, configures;
     uint32_t fail_open_at; /* the n-th open from now on fails; 0: none */
     enum rc fail_open_rc;
     enum rc fail_append_rc; /* RC_OK: appends work */
@@ -52,6 +52,8 @@ struct fixture_event {
     bool closed;
     char name[TOPIC_NAME_MAX + 1];
     uint32_t partition_count;
+    uint32_t batch_bytes_max;
+    bool is_memory;
 };
 
 struct fixture_call {
