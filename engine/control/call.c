@@ -22,6 +22,7 @@ static const struct control_api *const apis[] = {
     &control__api_create_partitions,
     &control__api_describe_cluster,
     &control__api_alter_configs,
+    &control__api_delete_records,
     &control__api_incremental_alter_configs,
 };
 

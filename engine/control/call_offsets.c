@@ -14,15 +14,12 @@ enum {
 #define VERSION_EARLIEST_LOCAL 8
 #define VERSION_LAST_TIERED 9
 
-enum offsets_wait { OFFSETS_NOTHING, OFFSETS_ASK };
-
-/* Finds a visible partition; sets the item's place or error. */
-static void
-locate(struct control *control,
-       struct control_call *call,
-       struct bytes name,
-       int32_t partition,
-       struct control_item *item)
+void
+control__item_locate(struct control *control,
+                     struct control_call *call,
+                     struct bytes name,
+                     int32_t partition,
+                     struct control_item *item)
 {
     const struct topic *topic = topic_store_find(&control->store, name);
 
@@ -45,7 +42,7 @@ locate(struct control *control,
         item->error = kafka_error_from_rc(
             (enum rc)entry->rc, call->header.api_key, call->header.api_version);
     else
-        item->waits = OFFSETS_ASK;
+        item->waits = CONTROL_ITEM_ASK;
     item->offset = (int64_t)entry->incarnation; /* until the answer: whom the question is for */
 }
 
@@ -63,21 +60,23 @@ static void
 fail_item(struct control_item *item, int16_t error)
 {
     item->error = error;
-    item->waits = OFFSETS_NOTHING;
+    item->waits = CONTROL_ITEM_NOTHING;
 }
 
 /* No such record: offset and time -1, and no error. */
 static void
 answer_none(struct control_item *item)
 {
-    item->waits = OFFSETS_NOTHING;
+    item->waits = CONTROL_ITEM_NOTHING;
     item->offset = -1;
     item->timestamp_ms = -1;
 }
 
-/* Sends an item's question to the log tile of its partition. */
-static bool
-ask(struct control *control, struct control_call *call, uint32_t idx, struct request *request)
+bool
+control__item_ask(struct control *control,
+                  struct control_call *call,
+                  uint32_t idx,
+                  struct request *request)
 {
     struct control_item *item = &call->items[idx];
     const struct control_place *entry = control__place(control, item->place);
@@ -125,10 +124,10 @@ list_begin(struct control *control, struct control_call *call)
         for (uint32_t p = 0; p < topic->partitions.count; p++, item++) {
             const struct kafka_list_offsets_request_partition *asked = &topic->partitions.at[p];
             int16_t error;
-            locate(control, call, topic->name, asked->index, item);
+            control__item_locate(control, call, topic->name, asked->index, item);
             /* Kept for the question; the answer replaces it. */
             item->timestamp_ms = asked->timestamp_ms;
-            if (item->waits != OFFSETS_ASK)
+            if (item->waits != CONTROL_ITEM_ASK)
                 continue;
             error = check_epoch(control, item, asked->current_leader_epoch);
             if (error != KAFKA_ERROR_NONE)
@@ -149,19 +148,19 @@ list_issue(struct control *control, struct control_call *call, uint32_t idx)
     struct request request = {.kind = REQUEST_OFFSETS};
     bool find = item->timestamp_ms >= 0 || item->timestamp_ms == TIME_MAX;
 
-    if (item->waits != OFFSETS_ASK)
+    if (item->waits != CONTROL_ITEM_ASK)
         return true;
     if (!find)
-        return ask(control, call, idx, &request);
+        return control__item_ask(control, call, idx, &request);
     if (control->find_busy)
         return false; /* the answer under way frees it and polls again */
     request.kind = item->timestamp_ms == TIME_MAX ? REQUEST_FIND_MAX_TIME : REQUEST_FIND_TIME;
     request.u.find.time_ms = item->timestamp_ms;
     request.u.find.dst = control->found;
     request.u.find.dst_bytes = CONTROL_FIND_BYTES;
-    if (!ask(control, call, idx, &request))
+    if (!control__item_ask(control, call, idx, &request))
         return false;
-    control->find_busy = item->waits == OFFSETS_ASK;
+    control->find_busy = item->waits == CONTROL_ITEM_ASK;
     return true;
 }
 
@@ -281,8 +280,8 @@ epoch_begin(struct control *control, struct control_call *call)
         for (uint32_t p = 0; p < topic->partitions.count; p++, item++) {
             const struct kafka_leader_epoch_request_partition *asked = &topic->partitions.at[p];
             int16_t error;
-            locate(control, call, topic->name, asked->index, item);
-            if (item->waits != OFFSETS_ASK)
+            control__item_locate(control, call, topic->name, asked->index, item);
+            if (item->waits != CONTROL_ITEM_ASK)
                 continue;
             item->timestamp_ms = asked->leader_epoch; /* the question */
             error = check_epoch(control, item, asked->current_leader_epoch);
@@ -302,7 +301,7 @@ epoch_issue(struct control *control, struct control_call *call, uint32_t idx)
         .u.epoch_end = {.epoch = (int32_t)item->timestamp_ms, .leader_epoch = -1},
     };
 
-    return item->waits != OFFSETS_ASK || ask(control, call, idx, &request);
+    return item->waits != CONTROL_ITEM_ASK || control__item_ask(control, call, idx, &request);
 }
 
 static void

@@ -84,6 +84,22 @@ int16_t control__altered_config(const struct control *control,
                                 struct topic_config *config,
                                 struct diag_trail *trail);
 
+/* call_offsets.c: what is asked of the log tile of a partition */
+enum control_item_wait { CONTROL_ITEM_NOTHING, CONTROL_ITEM_ASK };
+/* Finds a visible partition that this call has not named before: the item's place and
+ * CONTROL_ITEM_ASK, or its error. item->offset is the incarnation meant, until the answer. */
+void control__item_locate(struct control *control,
+                          struct control_call *call,
+                          struct bytes name,
+                          int32_t partition,
+                          struct control_item *item);
+/* Sends a located item's question; false: no room now. A partition that was deleted meanwhile is
+ * an error of the item. */
+bool control__item_ask(struct control *control,
+                       struct control_call *call,
+                       uint32_t idx,
+                       struct request *request);
+
 /* call.c */
 void control__calls_poll(struct control *control);
 void control__call_answered(struct control *control,
@@ -115,6 +131,7 @@ extern const struct control_api control__api_init_producer;
 extern const struct control_api control__api_find_coordinator;
 extern const struct control_api control__api_describe_cluster;
 extern const struct control_api control__api_alter_configs;
+extern const struct control_api control__api_delete_records;
 extern const struct control_api control__api_incremental_alter_configs;
 extern const struct control_api control__apis_of_groups[];
 extern const uint32_t control__apis_of_groups_count;
