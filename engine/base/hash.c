@@ -11,6 +11,7 @@
  * one stream, 34 GB/s three). */
 #define HASH_POLYNOMIAL 0x82F63B78u
 #define HASH_STREAM_BYTES 1024u
+#define HASH_SHORT_STREAM_BYTES 128u /* for what one packet carries */
 
 /* a * b mod P over GF(2), reflected bit order: bit 31 is x^0. */
 static uint32_t
@@ -47,25 +48,53 @@ hash_crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t count_b)
     return hash_multiply(hash_power(count_b), crc_a) ^ crc_b;
 }
 
-/* Multiplication by x^(8 * HASH_STREAM_BYTES) as four table look-ups; filled before main() so that
- * no core races for it. */
-static uint32_t hash_shift[4][256];
+/* Multiplication by x^(8 * stream bytes) as four table look-ups, for long and for short streams;
+ * filled before main() so that no core races for it. */
+enum { HASH_LONG, HASH_SHORT, HASH_STREAMS };
+static uint32_t hash_shift[HASH_STREAMS][4][256];
+
+static void
+hash_shift_fill_one(uint32_t shift[4][256], uint64_t stream_bytes)
+{
+    uint32_t power = hash_power(stream_bytes);
+
+    for (uint32_t byte = 0; byte < 4; byte++)
+        for (uint32_t value = 0; value < 256; value++)
+            shift[byte][value] = hash_multiply(power, value << (8 * byte));
+}
 
 __attribute__((constructor)) static void
 hash_shift_fill(void)
 {
-    uint32_t power = hash_power(HASH_STREAM_BYTES);
-
-    for (uint32_t byte = 0; byte < 4; byte++)
-        for (uint32_t value = 0; value < 256; value++)
-            hash_shift[byte][value] = hash_multiply(power, value << (8 * byte));
+    hash_shift_fill_one(hash_shift[HASH_LONG], HASH_STREAM_BYTES);
+    hash_shift_fill_one(hash_shift[HASH_SHORT], HASH_SHORT_STREAM_BYTES);
 }
 
 static ALWAYS_INLINE uint32_t
-hash_shift_stream(uint32_t crc)
+hash_shift_stream(const uint32_t shift[4][256], uint32_t crc)
 {
-    return hash_shift[0][crc & 0xff] ^ hash_shift[1][(crc >> 8) & 0xff] ^
-           hash_shift[2][(crc >> 16) & 0xff] ^ hash_shift[3][crc >> 24];
+    return shift[0][crc & 0xff] ^ shift[1][(crc >> 8) & 0xff] ^ shift[2][(crc >> 16) & 0xff] ^
+           shift[3][crc >> 24];
+}
+
+/* Three streams of stream_bytes each, side by side: the instruction takes three cycles and can
+ * begin every cycle. */
+static ALWAYS_INLINE uint64_t
+hash_three_streams(uint64_t a,
+                   const uint8_t *at,
+                   uint32_t stream_bytes,
+                   const uint32_t shift[4][256])
+{
+    uint64_t b = 0;
+    uint64_t c = 0;
+
+    for (uint32_t i = 0; i < stream_bytes; i += 8) {
+        a = _mm_crc32_u64(a, get_u64_le(at + i));
+        b = _mm_crc32_u64(b, get_u64_le(at + stream_bytes + i));
+        c = _mm_crc32_u64(c, get_u64_le(at + 2 * stream_bytes + i));
+    }
+    a = hash_shift_stream(shift, (uint32_t)a) ^ b;
+    return hash_shift_stream(shift, (uint32_t)a) ^ c;
 }
 
 uint32_t
@@ -74,18 +103,13 @@ hash_crc32c(uint32_t crc, const void *at, size_t count)
     const uint8_t *next = at;
     uint64_t a = crc ^ UINT32_MAX;
 
-    while (count >= 3 * HASH_STREAM_BYTES) {
-        uint64_t b = 0;
-        uint64_t c = 0;
-        for (uint32_t i = 0; i < HASH_STREAM_BYTES; i += 8) {
-            a = _mm_crc32_u64(a, get_u64_le(next + i));
-            b = _mm_crc32_u64(b, get_u64_le(next + HASH_STREAM_BYTES + i));
-            c = _mm_crc32_u64(c, get_u64_le(next + 2 * HASH_STREAM_BYTES + i));
-        }
-        a = hash_shift_stream((uint32_t)a) ^ b;
-        a = hash_shift_stream((uint32_t)a) ^ c;
+    for (; count >= 3 * HASH_STREAM_BYTES; count -= 3 * HASH_STREAM_BYTES) {
+        a = hash_three_streams(a, next, HASH_STREAM_BYTES, hash_shift[HASH_LONG]);
         next += (size_t)3 * HASH_STREAM_BYTES;
-        count -= (size_t)3 * HASH_STREAM_BYTES;
+    }
+    for (; count >= 3 * HASH_SHORT_STREAM_BYTES; count -= 3 * HASH_SHORT_STREAM_BYTES) {
+        a = hash_three_streams(a, next, HASH_SHORT_STREAM_BYTES, hash_shift[HASH_SHORT]);
+        next += (size_t)3 * HASH_SHORT_STREAM_BYTES;
     }
     for (; count >= 8; count -= 8, next += 8)
         a = _mm_crc32_u64(a, get_u64_le(next));
