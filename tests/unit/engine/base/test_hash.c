@@ -38,7 +38,7 @@ Test(hash_crc32c, interleaved_streams_agree_with_the_definition, .timeout = 20)
         state = state * 1664525u + 1013904223u;
         bytes[i] = (uint8_t)(state >> 24);
     }
-    for (size_t count = 0; count < sizeof(bytes); count += 617)
+    for (size_t count = 0; count < sizeof(bytes); count += count < 1600 ? 1 : 617)
         cr_assert_eq(hash_crc32c(0, bytes, count), crc_slow(bytes, count), "count %zu", count);
 }
 
