@@ -96,10 +96,22 @@ void cli_conf_set(const struct cli_args *args,
                   const char *key,
                   const char *value);
 
+/* topic.c: what the verbs on topics share */
+/* Waits for the event of an admin request that is already queued. NULL: a message was printed,
+ * *ret_status set. */
+rd_kafka_event_t *cli_topic_wait(const struct cli_args *args,
+                                 rd_kafka_queue_t *queue,
+                                 const char *what,
+                                 int *ret_status);
+/* Options of an admin request; destroyed by the caller. */
+rd_kafka_AdminOptions_t *cli_topic_options(rd_kafka_t *client, rd_kafka_admin_op_t operation);
+
 int cli_topic_create(const struct cli_args *args);
 int cli_topic_list(const struct cli_args *args);
 int cli_topic_describe(const struct cli_args *args);
 int cli_topic_delete(const struct cli_args *args);
+int cli_topic_alter(const struct cli_args *args);
+int cli_topic_trim(const struct cli_args *args);
 int cli_group_list(const struct cli_args *args);
 int cli_group_describe(const struct cli_args *args);
 int cli_group_reset_offsets(const struct cli_args *args);

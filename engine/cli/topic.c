@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Runs one admin request that is already queued and waits for its event. NULL: a message was
- * printed, *ret_status set. */
-static rd_kafka_event_t *
-topic_wait(const struct cli_args *args, rd_kafka_queue_t *queue, const char *what, int *ret_status)
+rd_kafka_event_t *
+cli_topic_wait(const struct cli_args *args,
+               rd_kafka_queue_t *queue,
+               const char *what,
+               int *ret_status)
 {
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, CLI_TIMEOUT_MS + 2000);
 
@@ -49,8 +50,8 @@ topic_result(const struct cli_args *args,
     return CLI_OK;
 }
 
-static rd_kafka_AdminOptions_t *
-topic_options(rd_kafka_t *client, rd_kafka_admin_op_t operation)
+rd_kafka_AdminOptions_t *
+cli_topic_options(rd_kafka_t *client, rd_kafka_admin_op_t operation)
 {
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(client, operation);
     char text[128];
@@ -104,9 +105,9 @@ cli_topic_create(const struct cli_args *args)
         return CLI_FAILED;
     }
     rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
-    rd_kafka_AdminOptions_t *options = topic_options(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_AdminOptions_t *options = cli_topic_options(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
     rd_kafka_CreateTopics(client, &topic, 1, options, queue);
-    rd_kafka_event_t *event = topic_wait(args, queue, "create", &status);
+    rd_kafka_event_t *event = cli_topic_wait(args, queue, "create", &status);
     if (event != NULL) {
         size_t count;
         const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(
@@ -131,9 +132,9 @@ cli_topic_delete(const struct cli_args *args)
         return CLI_FAILED;
     rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(args->words[0]);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
-    rd_kafka_AdminOptions_t *options = topic_options(client, RD_KAFKA_ADMIN_OP_DELETETOPICS);
+    rd_kafka_AdminOptions_t *options = cli_topic_options(client, RD_KAFKA_ADMIN_OP_DELETETOPICS);
     rd_kafka_DeleteTopics(client, &topic, 1, options, queue);
-    rd_kafka_event_t *event = topic_wait(args, queue, "delete", &status);
+    rd_kafka_event_t *event = cli_topic_wait(args, queue, "delete", &status);
     if (event != NULL) {
         size_t count;
         const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
@@ -191,11 +192,11 @@ topic_describe_settings(const struct cli_args *args, rd_kafka_t *client, int *re
     rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC,
                                                                       args->words[0]);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
-    rd_kafka_AdminOptions_t *options = topic_options(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_AdminOptions_t *options = cli_topic_options(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
     json_t *settings = NULL;
 
     rd_kafka_DescribeConfigs(client, &resource, 1, options, queue);
-    rd_kafka_event_t *event = topic_wait(args, queue, "describe", ret_status);
+    rd_kafka_event_t *event = cli_topic_wait(args, queue, "describe", ret_status);
     if (event != NULL) {
         size_t count;
         size_t entry_count;

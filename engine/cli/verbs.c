@@ -10,6 +10,19 @@ static const struct cli_option create_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct cli_option alter_options[] = {
+    {"config", "KEY=VALUE", "set a topic setting; may be given several times"},
+    {"delete-config", "KEY", "back to the default; may be given several times"},
+    {"partitions", "N", "more partitions, N in all"},
+    {NULL, NULL, NULL},
+};
+
+static const struct cli_option trim_options[] = {
+    {"partition", "N", "of this partition"},
+    {"before", "OFFSET|end", "all records before this offset, or all that are there"},
+    {NULL, NULL, NULL},
+};
+
 static const struct cli_option produce_options[] = {
     {"key-separator", "TEXT", "split each line into key and value at the first TEXT"},
     {"header", "NAME=VALUE", "add a header to every record; may be given several times"},
@@ -102,6 +115,20 @@ const struct cli_verb cli_verbs[] = {
      "Delete a topic and its records.",
      no_options,
      cli_topic_delete},
+    {"topic alter",
+     "TOPIC",
+     1,
+     1,
+     "Change a topic's settings or give it more partitions.",
+     alter_options,
+     cli_topic_alter},
+    {"topic trim",
+     "TOPIC",
+     1,
+     1,
+     "Delete the oldest records of a partition.",
+     trim_options,
+     cli_topic_trim},
     {"produce",
      "TOPIC",
      1,

@@ -14,7 +14,8 @@ from server import Server, Suite, binary  # noqa: E402
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition  # noqa: E402
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic  # noqa: E402
 import kafka  # noqa: E402
-from kafka.admin import KafkaAdminClient  # noqa: E402
+from kafka.admin import ConfigResource as PyConfigResource  # noqa: E402
+from kafka.admin import ConfigResourceType, KafkaAdminClient  # noqa: E402
 from kafka.admin import NewTopic as PyNewTopic  # noqa: E402
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -234,6 +235,99 @@ def confluent_admin():
     check(read_all("admin-a") == [], "records of the deleted topic came back")
 
 
+def settings_of(topic):
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    client = admin()  # must live until its future has a result
+    return client.describe_configs([resource])[resource].result(SECONDS)
+
+
+def confluent_alter():
+    create("alter", 3, **{"segment.ms": "60000"})
+    client = admin()
+
+    def alter(topic, **config):
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, set_config=config)
+        client.alter_configs([resource])[resource].result(SECONDS)
+
+    for topic, config, code, word in (("alter", {"no.such.key": "1"}, KafkaError.INVALID_CONFIG, "no.such.key"),
+                                      ("alter", {"retention.ms": "soon"}, KafkaError.INVALID_CONFIG, "retention.ms"),
+                                      ("no-such-topic", {"retention.ms": "1"}, KafkaError.UNKNOWN_TOPIC_OR_PART, "")):
+        try:
+            alter(topic, **config)
+            raise AssertionError(f"{topic} took {config}")
+        except KafkaException as error:
+            check(error.args[0].code() == code and word in error.args[0].str(), str(error))
+    alter("alter", **{"retention.ms": "7200000", "max.message.bytes": "2000"})
+    found = settings_of("alter")
+    check(found["retention.ms"].value == "7200000" and found["retention.ms"].source == 1, str(found["retention.ms"]))
+    check(found["segment.ms"].value == "604800000", "the old request replaces every override")
+    producer = Producer({"bootstrap.servers": server.address})
+    errors = []
+    producer.produce("alter", b"z" * 5000, on_delivery=lambda error, message: errors.append(error))
+    producer.flush(SECONDS)
+    check(errors and errors[0] is not None and errors[0].code() == KafkaError.MSG_SIZE_TOO_LARGE, f"{errors}")
+
+
+def altered_retention():
+    """Whole segments go as soon as a topic that keeps everything is told to keep less."""
+    create("shorter", **{"segment.bytes": "65536"})
+    producer = Producer({"bootstrap.servers": server.address, "linger.ms": 0, "batch.num.messages": 10})
+    for i in range(600):
+        producer.produce("shorter", b"%d" % i + os.urandom(1000))
+        producer.poll(0)
+    check(producer.flush(SECONDS) == 0, "flush left messages")
+    reader = consumer()
+    check(reader.get_watermark_offsets(TopicPartition("shorter", 0), SECONDS) == (0, 600), "before")
+    cli("topic", "alter", "shorter", "--config", "retention.bytes=131072")
+    end = time.monotonic() + SECONDS
+    low = 0
+    while low == 0 and time.monotonic() < end:
+        time.sleep(0.2)
+        low, _ = reader.get_watermark_offsets(TopicPartition("shorter", 0), SECONDS)
+    reader.close()
+    check(0 < low < 600, f"the partition begins at {low}")
+
+
+def cli_alter():
+    cli("topic", "create", "cli-alter", "--config", "segment.ms=60000")
+    cli("topic", "alter", "cli-alter", status=2)
+    cli("topic", "alter", "cli-alter", "--config", "retention.ms", status=2)
+    cli("topic", "alter", "cli-alter", "--config", "no.such.key=1", status=1)
+    cli("topic", "alter", "cli-alter", "--delete-config", "no.such.key", status=1)
+    cli("topic", "alter", "no-such-topic", "--config", "retention.ms=1", status=4)
+    cli("topic", "alter", "cli-alter", "--config", "retention.ms=3600000", "--partitions", "4")
+    cli("topic", "alter", "cli-alter", "--partitions", "2", status=1)
+    described = cli("topic", "describe", "cli-alter").decode()
+    check("* segment.ms=60000" in described and "* retention.ms=3600000" in described, described)
+    check(len(admin().list_topics(timeout=SECONDS).topics["cli-alter"].partitions) == 4, "partitions")
+    cli("topic", "alter", "cli-alter", "--delete-config", "segment.ms")
+    described = cli("topic", "describe", "cli-alter").decode()
+    check("  segment.ms=604800000" in described and "* retention.ms=3600000" in described, described)
+
+
+def cli_trim():
+    cli("topic", "create", "cli-trim", "--partitions", "1")
+    cli("produce", "cli-trim", stdin=b"".join(b"%d\n" % i for i in range(100)))
+    cli("topic", "trim", "cli-trim", "--partition", "0", status=2)
+    cli("topic", "trim", "no-such-topic", "--partition", "0", "--before", "1", status=4)
+    cli("topic", "trim", "cli-trim", "--partition", "1", "--before", "1", status=4)
+    cli("topic", "trim", "cli-trim", "--partition", "0", "--before", "101", status=1)
+    out = cli("topic", "trim", "cli-trim", "--partition", "0", "--before", "40").decode()
+    check("begins at offset 40" in out, out)
+    check(cli("consume", "cli-trim").split()[0] == b"40", "the first record left")
+    cli("topic", "trim", "cli-trim", "--partition", "0", "--before", "end")
+    check(cli("consume", "cli-trim") == b"", "records are left")
+    cli("produce", "cli-trim", stdin=b"new\n")
+    check(cli("consume", "cli-trim") == b"new\n", "after the trim")
+
+
+def settings_survive():
+    check(settings_of("cli-alter")["retention.ms"].value == "3600000", "eagre topic alter")
+    check(settings_of("cli-alter")["segment.ms"].value == "604800000", "a deleted override came back")
+    check(settings_of("python-alter")["retention.ms"].value == "5400000", "kafka-python")
+    check(cli("consume", "cli-trim") == b"new\n", "trimmed records came back")
+
+
 # ---- kafka-python ----
 
 def python_codec(codec):
@@ -269,6 +363,16 @@ def python_admin():
     check(len(described[0]["partitions"]) == 3, str(described))
     client.delete_topics(["python-admin"])
     check("python-admin" not in client.list_topics(), "still listed")
+    client.close()
+
+
+def python_alter():
+    client = KafkaAdminClient(bootstrap_servers=server.address)
+    client.create_topics([PyNewTopic("python-alter", 1, 1)])
+    client.alter_configs([PyConfigResource(ConfigResourceType.TOPIC, "python-alter", configs={"retention.ms": "5400000"})])
+    answer = client.describe_configs([PyConfigResource(ConfigResourceType.TOPIC, "python-alter")])
+    found = {entry[0]: entry[1] for entry in answer[0].resources[0][4]}
+    check(found["retention.ms"] == "5400000", str(found))
     client.close()
 
 
@@ -350,10 +454,16 @@ def main():
     suite.run("an offset out of range is answered", confluent_out_of_range)
     suite.run("admin calls and their errors", confluent_admin)
     suite.run("kafka-python admin", python_admin)
+    suite.run("confluent-kafka alters settings", confluent_alter)
+    suite.run("kafka-python alters settings", python_alter)
+    suite.run("eagre topic alter", cli_alter)
+    suite.run("eagre topic trim", cli_trim)
+    suite.run("a shorter retention takes effect", altered_retention)
     if suite.run(f"write {MILLION:,} records", million_write):
         suite.run(f"read {MILLION:,} records", million_read)
         if suite.run("stop cleanly and start again", restart):
             suite.run(f"read {MILLION:,} records after the restart", million_read)
+            suite.run("altered settings and trims survive the restart", settings_survive)
     suite.run("the server is alive and stops cleanly", ends_well)
     server.close(keep=suite.failed > 0)
     return suite.finish()
