@@ -24,6 +24,11 @@ static const struct control_api *const apis[] = {
     &control__api_alter_configs,
     &control__api_delete_records,
     &control__api_incremental_alter_configs,
+    &control__api_elect_leaders,
+    &control__api_list_partition_reassignments,
+    &control__api_describe_acls,
+    &control__api_list_config_resources,
+    &control__api_describe_topic_partitions,
 };
 
 const struct control_api *

@@ -133,6 +133,11 @@ extern const struct control_api control__api_describe_cluster;
 extern const struct control_api control__api_alter_configs;
 extern const struct control_api control__api_delete_records;
 extern const struct control_api control__api_incremental_alter_configs;
+extern const struct control_api control__api_elect_leaders;
+extern const struct control_api control__api_list_partition_reassignments;
+extern const struct control_api control__api_describe_acls;
+extern const struct control_api control__api_list_config_resources;
+extern const struct control_api control__api_describe_topic_partitions;
 extern const struct control_api control__apis_of_groups[];
 extern const uint32_t control__apis_of_groups_count;
 

@@ -391,6 +391,28 @@ group_rewrite(struct control *control)
 /* ---- poll */
 
 static void
+group_metrics(struct control *control)
+{
+    struct metrics_tile *metrics = control->config.metrics;
+    const struct groups_counters *counters = groups_counters(control->groups);
+
+    if (metrics == NULL)
+        return;
+    for (uint32_t state = 0; state < GROUP_STATES; state++)
+        metrics_set_label(
+            metrics, GROUPS, state, groups_count(control->groups, (enum group_state)state));
+    metrics_set_label(metrics, GROUP_REBALANCES, 0, counters->rebalances_joined);
+    metrics_set_label(metrics, GROUP_REBALANCES, 1, counters->rebalances_left);
+    metrics_set_label(metrics, GROUP_REBALANCES, 2, counters->rebalances_expired);
+    metrics_set(metrics, METRIC_GROUP_GENERATIONS, counters->generations);
+    metrics_set(metrics, METRIC_GROUP_COMMITS, counters->commits);
+    metrics_set(metrics, METRIC_GROUP_COMMITS_REFUSED, counters->commits_refused);
+    metrics_set(metrics, METRIC_GROUP_OFFSETS_EXPIRED, counters->offsets_expired);
+    metrics_set(metrics, METRIC_GROUP_LIMITS_REACHED, counters->limits_reached);
+    metrics_set(metrics, METRIC_GROUP_MEMORY_BYTES, groups_memory_used(control->groups));
+}
+
+static void
 group_poll_ready(struct control *control)
 {
     struct control_group_log *log = &control->group_log;
@@ -401,6 +423,8 @@ group_poll_ready(struct control *control)
         group_send(control); /* found no credit last time */
     if (!log->appending)
         group_send_filled(control);
+    if (control->work > 0)
+        group_metrics(control);
 }
 
 void
