@@ -279,6 +279,15 @@ def nobody_writes_their_log():
     check(len(errors) == 1 and errors[0] is not None, f"{errors}")
 
 
+def metrics_tell_of_groups():
+    found = server.metrics()
+    check(found['eagre_groups{tile="control",state="empty"}'] >= 1, "no empty group")
+    check(found['eagre_group_commits_total{tile="control"}'] > 100, "commits")
+    for cause in ("join", "leave"):
+        check(found[f'eagre_group_rebalances_total{{tile="control",cause="{cause}"}}'] > 0, cause)
+    check(found['eagre_group_limits_reached_total{tile="control"}'] == 0, "a limit was reached")
+
+
 def ends_well():
     waiting = Worker("last", "killed")
     waiting.start()
@@ -301,6 +310,7 @@ def main():
     suite.run("the server is killed", the_server_dies)
     suite.run("tools of kafka-python", tools_of_kafka_python)
     suite.run("eagre group", command_line)
+    suite.run("metrics tell of groups", metrics_tell_of_groups)
     suite.run("producers are kept out of the group log", nobody_writes_their_log)
     suite.run("the server stops beside a member", ends_well)
     server.close(keep=suite.failed > 0)

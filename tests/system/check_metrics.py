@@ -253,6 +253,22 @@ def native_door(target, watch):
     watch.until("all of them are dropped", lambda: watch.total("native_packets_dropped_total") >= received)
 
 
+def consumer_groups(target, watch):
+    """One member that comes, commits and goes."""
+    member = Consumer({"bootstrap.servers": target.address, "group.id": "watched", "enable.auto.commit": False, "auto.offset.reset": "earliest"})
+    member.subscribe(["orders"])
+    message = None
+    end = time.monotonic() + 30
+    while (message is None or message.error()) and time.monotonic() < end:
+        message = member.poll(0.5)
+    before = watch.total("group_commits_total")
+    member.commit(message=message, asynchronous=False)
+    expect(watch.total("group_commits_total") - before, 1, "group_commits_total")
+    member.close()
+    watch.until("its rebalances are counted", lambda: watch.total("group_rebalances_total") >= 2)
+    watch.until("the group is empty", lambda: watch.total("groups", state="empty") >= 1 and watch.total("groups", state="stable") == 0)
+
+
 def deletion(target, watch):
     admin = AdminClient({"bootstrap.servers": target.address})
     for future in admin.delete_topics(["bulk"], operation_timeout=SECONDS_MAX).values():
@@ -306,7 +322,7 @@ def main():
     suite = server.Suite("metrics")
     target = server.Server("--connections_max", "16", "--memory", "512MiB")
     watch = Watch(target)
-    tests = [appends, groups, reads, requests, refusals, connections, bulk, native_door, deletion, clean_restart, killed, budget, nothing_is_absent]
+    tests = [appends, groups, reads, requests, refusals, connections, bulk, native_door, consumer_groups, deletion, clean_restart, killed, budget, nothing_is_absent]
     try:
         target.start()
         for test in tests:
