@@ -24,6 +24,7 @@ static const struct control_api *const apis[] = {
     &control__api_alter_configs,
     &control__api_delete_records,
     &control__api_incremental_alter_configs,
+    &control__api_describe_log_dirs,
     &control__api_elect_leaders,
     &control__api_list_partition_reassignments,
     &control__api_describe_acls,
@@ -103,6 +104,8 @@ end_call(struct control *control, struct control_call *call, enum rc rc, uint32_
     control__respond(control, call->gate, call->ctx, rc, bytes);
     if (call->block != NULL)
         buddy_give(&control->pool, call->block);
+    if (call->extra != NULL)
+        buddy_give(&control->pool, call->extra);
     *call = (struct control_call){.state = CALL_FREE};
     control->call_count--;
     control->calls_free[control->config.limits.calls_max - control->call_count - 1] =

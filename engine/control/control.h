@@ -37,6 +37,7 @@
 #define CONTROL_CALLS 4096u /* a parked Join or Sync is one */
 #define CONTROL_OPERATIONS 128u
 #define CONTROL_POOL_BYTES (32 * MIB)
+#define CONTROL_DIRECTORY_MAX 256u
 #define CONTROL_HOST_MAX 256u
 #define CONTROL_BROKER_CONFIGS_MAX 32u
 #define CONTROL_VALUE_MAX 288u
@@ -89,11 +90,12 @@ struct control_config {
     struct control_limits limits;
     struct topic_config broker; /* the broker's overrides of topic defaults */
     int32_t node_id;
-    char host[CONTROL_HOST_MAX]; /* advertised, ends with a NUL */
-    uint16_t port;               /* advertised */
-    bool auto_create;            /* [topic.auto_create] on Metadata of an unknown name */
-    uint32_t default_partitions; /* [topic.partitions_default] */
-    uint32_t producer_block;     /* [producer.id_block] ids per durable record */
+    char host[CONTROL_HOST_MAX];      /* advertised, ends with a NUL */
+    uint16_t port;                    /* advertised */
+    bool auto_create;                 /* [topic.auto_create] on Metadata of an unknown name */
+    uint32_t default_partitions;      /* [topic.partitions_default] */
+    uint32_t producer_block;          /* [producer.id_block] ids per durable record */
+    char data[CONTROL_DIRECTORY_MAX]; /* [data] as it was given */
     char cluster_id[65]; /* [cluster.id] what clients are told; "": the id in the metadata log */
     struct control_broker_config configs[CONTROL_BROKER_CONFIGS_MAX];
     uint32_t config_count;

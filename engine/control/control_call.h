@@ -43,6 +43,7 @@ struct control_call {
     uint32_t reply_capacity;
     struct kafka_request_header header;
     uint8_t *block;             /* of the pool: message and items */
+    uint8_t *extra;             /* of the pool: items that the request does not name; or NULL */
     struct kafka_arena arena;   /* what is left of it */
     void *message;              /* decoded request */
     struct control_item *items; /* [item_count] */
@@ -133,6 +134,7 @@ extern const struct control_api control__api_describe_cluster;
 extern const struct control_api control__api_alter_configs;
 extern const struct control_api control__api_delete_records;
 extern const struct control_api control__api_incremental_alter_configs;
+extern const struct control_api control__api_describe_log_dirs;
 extern const struct control_api control__api_elect_leaders;
 extern const struct control_api control__api_list_partition_reassignments;
 extern const struct control_api control__api_describe_acls;

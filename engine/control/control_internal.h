@@ -7,7 +7,7 @@
  *   operation.c      one topic being created, grown or deleted          publish.c  snapshots for
  * gates call.c           a Kafka request from arrival to answer call_metadata.c call_topics.c
  * call_configs.c call_alter.c call_offsets.c call_records.c call_describe.c
- * call_node.c call_small.c call_groups.c   one family
+ * call_log_dirs.c call_node.c call_small.c call_groups.c   one family
  * of APIs each find.c the exact record of a time    group_log.c  the coordinator's records
  *
  * Everything is owned by control's thread. Indexes are 32 bits with CONTROL_NONE for "none". */

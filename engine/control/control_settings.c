@@ -239,6 +239,7 @@ control_config_take(struct control_config *config,
     config->default_partitions = (uint32_t)min_u64(settings->topic_partitions_default,
                                                    settings->topic_partitions_max);
     config->producer_block = (uint32_t)settings->producer_id_block;
+    copy_text(config->data, sizeof(config->data), settings->data);
     copy_text(config->cluster_id, sizeof(config->cluster_id), settings->cluster_id);
     add_lines(config, settings, &presets);
 }

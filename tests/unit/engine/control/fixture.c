@@ -96,6 +96,10 @@ read_batches(struct fixture_partition *partition,
 {
     uint32_t at = 0;
 
+    if (request->u.read.offset < partition->start) {
+        response->rc = RC_OFFSET_OUT_OF_RANGE;
+        return;
+    }
     for (uint32_t i = 0; i < partition->batch_count; i++) {
         const uint8_t *batch = partition->batches[i];
         uint32_t bytes = (uint32_t)record_batch_bytes(batch);
@@ -103,6 +107,10 @@ read_batches(struct fixture_partition *partition,
                         (uint64_t)record_batch_last_offset_delta(batch);
         if (last < request->u.read.offset)
             continue;
+        if (request->u.read.dst_bytes == 0) {
+            response->total_bytes += bytes; /* what a probe asks for */
+            continue;
+        }
         if (at + bytes > request->u.read.dst_bytes)
             break;
         memcpy(request->u.read.dst + at, batch, bytes);
@@ -470,6 +478,7 @@ fixture_new(uint64_t seed)
                               .retention_ms = -1}},
         .node_id = 1,
         .host = "broker.example",
+        .data = "/log",
         .port = 9092,
         .auto_create = true,
         .default_partitions = 3,
