@@ -191,11 +191,18 @@ door_wait_for_datagrams(struct door *door)
     door->is_waiting = io_submit(door->config.io, &request);
 }
 
-/* When a carrier that wakes nobody is to be looked at again. */
+/* When a carrier that wakes nobody is to be looked at again: at once while something was done of
+ * late, then after naps, which grow when nothing comes. */
 static uint64_t
-door_poll_deadline(struct door *door, uint32_t received)
+door_poll_deadline(struct door *door, uint32_t received, uint32_t work)
 {
-    door->idle_rounds = received > 0 ? 0 : door->idle_rounds + 1;
+    if (received > 0)
+        door->idle_rounds = 0;
+    if (work > 0)
+        door->busy_ns = door->now_ns;
+    if (door->now_ns - door->busy_ns < DOOR_POLL_BUSY_NS)
+        return door->now_ns;
+    door->idle_rounds++;
     return door->now_ns + (door->idle_rounds > DOOR_IDLE_ROUNDS ? DOOR_POLL_IDLE_NS : DOOR_POLL_NS);
 }
 
@@ -211,12 +218,12 @@ door_publish_gauges(struct door *door)
 }
 
 static uint64_t
-door_deadline(struct door *door, uint32_t received, bool unsent)
+door_deadline(struct door *door, uint32_t received, uint32_t work, bool unsent)
 {
     uint64_t deadline_ns = door_session__timer_next(door);
 
     if (door->nic->wait_fd < 0)
-        deadline_ns = min_u64(deadline_ns, door_poll_deadline(door, received));
+        deadline_ns = min_u64(deadline_ns, door_poll_deadline(door, received, work));
     else if (!door->is_waiting)
         deadline_ns = min_u64(deadline_ns, door->now_ns + NS_PER_MS);
     if (unsent || door->send_short)
@@ -260,7 +267,7 @@ door_poll(void *tile, uint64_t now_ns)
     if (door->nic->wait_fd >= 0 && received == 0)
         door_wait_for_datagrams(door);
     door_publish_gauges(door);
-    report.deadline_ns = door_deadline(door, received, unsent);
+    report.deadline_ns = door_deadline(door, received, report.work, unsent);
     return report;
 }
 

@@ -73,6 +73,7 @@ struct door_counters {
     _Atomic uint64_t malformed;       /* no header of ours */
     _Atomic uint64_t hellos;
     _Atomic uint64_t retries;
+    _Atomic uint64_t retries_withheld; /* too many for one session: silence was the answer */
     _Atomic uint64_t cookies_bad;
     _Atomic uint64_t address_wrong; /* a known session from an address that was not validated */
     _Atomic uint64_t forged;

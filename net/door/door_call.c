@@ -57,6 +57,7 @@ call_free(struct door *door, struct door_session *session, uint32_t idx)
     while (*link != idx)
         link = &door__call(door, *link)->next;
     *link = door__call(door, idx)->next;
+    session->call_count--;
     call_give(door, idx);
 }
 
@@ -70,20 +71,28 @@ call_refuse(struct door *door, struct door_session *session, int16_t error)
                                    .request = session->call_first.request};
 
     door_session__activate(door, session);
-    return door_note__add(session, &note);
+    return door_note__add(door, session, &note);
 }
 
-static enum rc
+/* One that is refused is told so when it is complete: an answer that overtook the request would be
+ * none to the client. */
+static void
 call_begin(struct door *door, struct door_session *session, const struct wire_call *piece)
 {
     session->call_first = *piece;
     session->call_bytes = 0;
+    session->call_status = 0;
     session->call_arriving = DOOR_NONE;
-    if (piece->piece.total_bytes > DOOR_CALL_REQUEST_BYTES)
-        return call_refuse(door, session, KAFKA_ERROR_MESSAGE_TOO_LARGE);
+    if (piece->piece.total_bytes > DOOR_CALL_REQUEST_BYTES) {
+        session->call_status = KAFKA_ERROR_MESSAGE_TOO_LARGE;
+        return;
+    }
+    if (!door__may_hold(&door->calls, session->call_count, 1)) {
+        session->call_status = KAFKA_ERROR_THROTTLING_QUOTA_EXCEEDED;
+        return;
+    }
     uint32_t idx = slab_take(&door->calls);
-    if (idx == SLAB_NONE)
-        return call_refuse(door, session, KAFKA_ERROR_THROTTLING_QUOTA_EXCEEDED);
+    CHECK(idx != SLAB_NONE); /* door__may_hold() */
     *door__call(door, idx) = (struct door_call){
         .session = door__session_idx(door, session),
         .next = session->calls,
@@ -93,8 +102,8 @@ call_begin(struct door *door, struct door_session *session, const struct wire_ca
         .message = DOOR_NONE,
     };
     session->calls = idx;
+    session->call_count++;
     session->call_arriving = idx;
-    return RC_OK;
 }
 
 static bool
@@ -132,14 +141,15 @@ call_arrived(struct door *door, struct door_session *session, uint32_t idx)
 enum rc
 door_call__piece(struct door *door, struct door_session *session, const struct wire_call *piece)
 {
-    enum rc rc = RC_OK;
+    bool is_last = piece->piece.index + 1u == piece->piece.count;
 
     if (!call_fits(session, piece))
         return RC_MALFORMED;
+    if (is_last && !door_note__has_room(door, session))
+        return door_note__wait(door, session); /* it may have to be refused */
     if (piece->piece.index == 0)
-        rc = call_begin(door, session, piece);
+        call_begin(door, session, piece);
     uint32_t idx = session->call_arriving;
-    bool is_last = piece->piece.index + 1u == piece->piece.count;
     uint64_t end = (uint64_t)session->call_bytes + piece->piece.bytes.count;
     if (end > piece->piece.total_bytes || (is_last && end != piece->piece.total_bytes))
         return RC_MALFORMED;
@@ -150,11 +160,13 @@ door_call__piece(struct door *door, struct door_session *session, const struct w
                    piece->piece.bytes.count);
     session->call_bytes = (uint32_t)end;
     session->call_next = (uint16_t)(piece->piece.index + 1);
-    if (!is_last || rc != RC_OK)
-        return rc;
+    session->pieces++;
+    if (!is_last)
+        return RC_OK;
     session->call_next = 0;
     session->call_arriving = DOOR_NONE;
-    return idx == DOOR_NONE ? RC_OK : call_arrived(door, session, idx);
+    return idx == DOOR_NONE ? call_refuse(door, session, (int16_t)session->call_status)
+                            : call_arrived(door, session, idx);
 }
 
 /* ---- to control and back ---- */
@@ -303,5 +315,6 @@ door_call__drop_all(struct door *door, struct door_session *session)
         idx = next;
     }
     session->calls = DOOR_NONE;
+    session->call_count = 0;
     session->call_arriving = DOOR_NONE;
 }

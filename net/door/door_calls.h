@@ -60,10 +60,13 @@ void door_receive__take(struct door *door, struct door_session *session);
 void door_receive__retry(struct door *door);
 
 /* door_frame.c: the frames of one packet. Closes the session when they make no sense. False: the
- * rest waits for a large buffer, and nothing more of this session is to be taken before it. */
+ * rest waits for a large buffer or window, and nothing more of this session is to be taken before
+ * it. */
 bool door_frame__run(struct door *door, struct door_session *session, struct bytes frames);
 /* The rest that waited; true when nothing waits any longer. */
 bool door_frame__run_stash(struct door *door, struct door_session *session);
+/* Whether the rest of a packet can be kept now. */
+bool door_frame__can_wait(const struct door *door, const struct door_session *session);
 void door_frame__stash_drop(struct door *door, struct door_session *session);
 
 /* door_forward.c */
@@ -156,8 +159,16 @@ void door_call__drop_all(struct door *door, struct door_session *session);
 enum rc door_resolve__ask(struct door *door,
                           struct door_session *session,
                           const struct wire_resolve *resolve);
-/* RC_LIMIT: the session is owed DOOR_NOTES already. */
-enum rc door_note__add(struct door_session *session, const struct door_note *note) MUST_USE;
+/* Whether one more short answer can be owed; those that are go out now as far as there is window.
+ */
+bool door_note__has_room(struct door *door, struct door_session *session) MUST_USE;
+/* What is to become of a frame whose answer has no room: RC_AGAIN, or RC_LIMIT where the rest of
+ * its packet cannot be kept. */
+enum rc door_note__wait(const struct door *door, const struct door_session *session) MUST_USE;
+/* RC_OK, or as door_note__wait(): nothing was added then. */
+enum rc door_note__add(struct door *door,
+                       struct door_session *session,
+                       const struct door_note *note) MUST_USE;
 bool door_note__send(struct door *door, struct door_session *session);
 
 /* door_transmit.c */

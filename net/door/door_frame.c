@@ -112,10 +112,16 @@ frame_stash(struct door *door, struct door_session *session, struct bytes rest)
 {
     if (session->stash == DOOR_NONE) {
         session->stash = slab_take(&door->stashes);
-        CHECK(session->stash != SLAB_NONE); /* door_message__piece() looked */
+        CHECK(session->stash != SLAB_NONE); /* who says RC_AGAIN asked door_frame__can_wait() */
     }
     memmove(slab_at(&door->stashes, session->stash), rest.at, rest.count);
     session->stash_bytes = (uint32_t)rest.count;
+}
+
+bool
+door_frame__can_wait(const struct door *door, const struct door_session *session)
+{
+    return session->stash != DOOR_NONE || door->stashes.used < door->stashes.count;
 }
 
 void

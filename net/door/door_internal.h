@@ -30,9 +30,10 @@ struct door {
     _Atomic uint32_t stop;
     _Atomic uint32_t stopped;
     bool stopping;
-    bool is_waiting; /* an IO_POLL is under way */
-    bool kick;       /* something was freed: those who wait may try again */
-    uint32_t idle_rounds;
+    bool is_waiting;      /* an IO_POLL is under way */
+    bool kick;            /* something was freed: those who wait may try again */
+    uint32_t idle_rounds; /* naps without a datagram between them */
+    uint64_t busy_ns;     /* when something was done last */
     uint64_t stop_deadline_ns;
     uint64_t epoch;
     uint64_t epoch_end_ns;
@@ -125,6 +126,16 @@ door__place(struct door *door, uint32_t log_tile, uint32_t slot)
     if (log_tile >= door->config.log_tile_count || slot >= door->config.limits.partitions_max)
         return NULL;
     return &door->places[(size_t)log_tile * door->config.limits.partitions_max + slot];
+}
+/* Whether a session that holds so many of what all share may have `more`: as long as so many are
+ * free as it would hold then. One that never gives back leaves half, two a third each; one that
+ * holds nothing gets what is left. */
+static ALWAYS_INLINE bool
+door__may_hold(const struct slab *slab, uint32_t held, uint32_t more)
+{
+    uint32_t free_count = slab->count - slab->used;
+
+    return free_count >= more && (held == 0 || held + more <= free_count);
 }
 static ALWAYS_INLINE uint32_t
 door__control(const struct door *door)

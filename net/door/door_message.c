@@ -2,9 +2,9 @@
  * buffers, and the log tile reads the batch from there. Pieces of one batch follow each other in
  * their session, so a session has one under way at most. A piece that does not fit the ones before
  * it ends the session. A batch that finds no buffer waits for one with the rest of its packet, and
- * with it its session; only where too many wait already it is refused, and its pieces are passed
- * over. To refuse at once would let the batch behind it overtake, and break the producer's
- * sequence.
+ * with it its session; only where too many wait already it is refused, when its last piece has
+ * come: a result that overtakes the batch would be none to the client. To refuse at once would let
+ * the batch behind it overtake, and break the producer's sequence.
  */
 #include "net/door/door_internal.h"
 
@@ -62,11 +62,24 @@ message_begin(struct door *door, struct door_session *session, const struct wire
     session->message_bytes = 0;
     session->message = slab_take(&door->messages);
     session->message_skip = session->message == SLAB_NONE;
-    if (!session->message_skip)
-        return;
+    if (session->message_skip)
+        session->message = DOOR_NONE;
+}
+
+/* All its pieces are there. */
+static void
+message_arrived(struct door *door, struct door_session *session)
+{
+    uint32_t message = session->message;
+    const uint8_t *at = message == DOOR_NONE ? NULL : door__message(door, message);
+    const struct wire_data data = message_data(session, at);
+
     session->message = DOOR_NONE;
-    const struct wire_data data = message_data(session, NULL);
-    door_produce__refuse(door, session, &data, KAFKA_ERROR_THROTTLING_QUOTA_EXCEEDED);
+    session->piece_next = 0;
+    if (message == DOOR_NONE)
+        door_produce__refuse(door, session, &data, KAFKA_ERROR_THROTTLING_QUOTA_EXCEEDED);
+    else
+        door_produce__message(door, session, &data, message);
 }
 
 /* Whether this piece is the one that follows. */
@@ -88,9 +101,7 @@ message_fits(const struct door_session *session, const struct wire_data_frag *fr
 static bool
 message_must_wait(const struct door *door, const struct door_session *session)
 {
-    bool can_wait = session->stash != DOOR_NONE || door->stashes.used < door->stashes.count;
-
-    return door->messages.used == door->messages.count && can_wait;
+    return door->messages.used == door->messages.count && door_frame__can_wait(door, session);
 }
 
 enum rc
@@ -115,14 +126,8 @@ door_message__piece(struct door *door,
                    frag->piece.bytes.count);
     session->message_bytes = (uint32_t)end;
     session->piece_next = (uint16_t)(frag->piece.index + 1);
-    if (!is_last)
-        return RC_OK;
-    uint32_t message = session->message;
-    session->message = DOOR_NONE;
-    session->piece_next = 0;
-    if (message == DOOR_NONE)
-        return RC_OK; /* refused when it began */
-    const struct wire_data data = message_data(session, door__message(door, message));
-    door_produce__message(door, session, &data, message);
+    session->pieces++;
+    if (is_last)
+        message_arrived(door, session);
     return RC_OK;
 }

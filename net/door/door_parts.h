@@ -19,10 +19,15 @@
 #define DOOR_CALL_REQUEST_BYTES ((uint32_t)(16 * KIB))
 #define DOOR_CALL_REPLY_BYTES ((uint32_t)(64 * KIB))
 #define DOOR_STOP_NS (2 * NS_PER_S)
+#define DOOR_RETRY_BURST 64u           /* RETRYs that a session may cause at once, */
+#define DOOR_RETRY_NS (10 * NS_PER_MS) /* and one more in this time */
 #define DOOR_EPOCH_NS (10 * NS_PER_MS) /* in which senders are counted, to share the room */
 #define DOOR_POLL_NS (200 * NS_PER_US) /* between looks at a carrier that cannot be waited for */
 #define DOOR_POLL_IDLE_NS NS_PER_MS    /* the same after DOOR_IDLE_ROUNDS empty ones */
 #define DOOR_IDLE_ROUNDS 10u
+/* Behind the last thing done no nap begins for so long: the answer of a log tile, or the client's
+ * next request, comes sooner than a nap ends. A core of its own spins longer by itself. */
+#define DOOR_POLL_BUSY_NS (20 * NS_PER_US)
 #define DOOR_SEND_RETRY_NS (50 * NS_PER_US)
 #define DOOR_TAG_WAIT 1u /* own part of the io tag of IO_POLL */
 /* Smallest batch with its frame: no datagram holds more frames that need a place each. */
@@ -162,6 +167,10 @@ struct door_session {
     bool is_stuck;           /* a packet whose turn it is waits for room */
     struct nic_address peer; /* validated by a cookie */
     uint64_t give_back_ns;   /* GRANTED: when nobody came */
+    uint64_t retry_at_ns;    /* the RETRYs sent, DOOR_RETRY_NS each, reach up to here */
+    uint64_t progress;       /* as it was seen last: what was acknowledged, and pieces */
+    uint64_t progress_ns;    /* when it moved, or nothing was owed */
+    uint32_t pieces;         /* of batches and calls that came */
     uint64_t wake_ns;
     uint32_t heap_at;
     uint32_t next_active;
@@ -171,17 +180,21 @@ struct door_session {
     struct door_list results; /* of door_produce */
     uint32_t readers;         /* first of all */
     uint32_t subscriptions;   /* how many of them */
+    uint32_t fetches;         /* the others */
+    uint32_t read_buffers;    /* that its readers hold */
     struct door_list sending; /* readers with pieces to send */
     uint32_t calls;           /* first of all */
+    uint32_t call_count;      /* how many */
     uint32_t call_arriving;   /* DOOR_NONE: none, or its pieces are not kept */
     uint16_t call_next;       /* 0: none is under way */
+    uint16_t call_status;     /* it is refused by this as soon as it is complete */
     uint32_t call_bytes;      /* of it that have come */
     struct wire_call call_first;
     struct door_list answers; /* calls with pieces to send */
     uint32_t message;         /* of the batch that arrives in pieces, or DOOR_NONE */
     uint32_t stash;           /* frames of a packet that wait for a large buffer, or DOOR_NONE */
     uint32_t stash_bytes;
-    bool message_skip;   /* its pieces are not kept: it was refused already */
+    bool message_skip;   /* its pieces are not kept: it will be refused */
     uint16_t piece_next; /* 0: none is under way */
     struct wire_data_frag piece_first;
     uint32_t message_bytes;

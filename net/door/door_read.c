@@ -36,8 +36,11 @@ door_read__queue(struct door *door, uint32_t reader_idx)
 void
 door_read__buffer_drop(struct door *door, struct door_reader *reader)
 {
-    if (reader->buffer != DOOR_NONE)
+    if (reader->buffer != DOOR_NONE) {
         slab_give(&door->read_buffers, reader->buffer);
+        if (reader->session != DOOR_NONE)
+            door__session(door, reader->session)->read_buffers--;
+    }
     if (reader->message != DOOR_NONE)
         door_message__lend_end(door, reader->message);
     if (reader->data != NULL)
@@ -64,7 +67,19 @@ read_refuse(struct door *door,
     };
 
     door_session__activate(door, session);
-    return door_note__add(session, &note);
+    return door_note__add(door, session, &note);
+}
+
+/* A session holds at most subscriptions_max of each kind, and FETCHes only while so many places are
+ * free as it has. */
+static bool
+read_may_begin(const struct door *door, const struct door_session *session, bool is_subscription)
+{
+    uint32_t limit = door->config.limits.subscriptions_max;
+
+    if (is_subscription)
+        return session->subscriptions < limit;
+    return session->fetches < limit && door__may_hold(&door->readers, session->fetches, 1);
 }
 
 static enum rc
@@ -75,7 +90,7 @@ read_begin(struct door *door, struct door_session *session, struct door_reader *
     if (place == NULL || place->incarnation != wanted->ref.incarnation ||
         wanted->ref.incarnation == 0)
         return read_refuse(door, session, wanted, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
-    if (wanted->is_subscription && session->subscriptions >= door->config.limits.subscriptions_max)
+    if (!read_may_begin(door, session, wanted->is_subscription))
         return read_refuse(door, session, wanted, KAFKA_ERROR_THROTTLING_QUOTA_EXCEEDED);
     uint32_t idx = slab_take(&door->readers);
     if (idx == SLAB_NONE)
@@ -88,6 +103,8 @@ read_begin(struct door *door, struct door_session *session, struct door_reader *
     if (wanted->is_subscription) {
         session->subscriptions++;
         door->subscription_count++;
+    } else {
+        session->fetches++;
     }
     door_read__resume(door, idx);
     return RC_OK;
@@ -195,9 +212,12 @@ read_take_buffer(struct door *door, struct door_reader *reader)
             reader->data = door__message(door, reader->message);
         return reader->data != NULL;
     }
-    reader->buffer = slab_take(&door->read_buffers);
-    if (reader->buffer == SLAB_NONE)
+    struct door_session *session = door__session(door, reader->session);
+    if (!door__may_hold(&door->read_buffers, session->read_buffers, 1))
         return false;
+    reader->buffer = slab_take(&door->read_buffers);
+    CHECK(reader->buffer != SLAB_NONE); /* door__may_hold() */
+    session->read_buffers++;
     reader->data = door->read_memory + (size_t)reader->buffer * DOOR_READ_BYTES;
     return true;
 }
@@ -233,21 +253,24 @@ read_issue_one(struct door *door, uint32_t reader_idx)
     return true;
 }
 
+/* One round over those that wait: first come, first served, but one whose large buffer, log tile
+ * or share of the buffers is not free steps behind the others. */
 void
 door_read__issue(struct door *door)
 {
-    while (door->readers_queued.first != DOOR_NONE) {
-        uint32_t idx = door->readers_queued.first;
+    uint32_t last = door->readers_queued.last;
+    uint32_t idx = DOOR_NONE;
+
+    while (door->readers_queued.first != DOOR_NONE && idx != last) {
+        idx = door->readers_queued.first;
         struct door_reader *reader = door__reader(door, idx);
-        uint32_t next = reader->next_queued;
-        bool is_orphan = reader->session == DOOR_NONE;
-        if (!is_orphan && !reader->ended && !read_issue_one(door, idx))
-            return; /* first come, first served */
-        door->readers_queued.first = next;
-        if (is_orphan)
+        door->readers_queued.first = reader->next_queued;
+        if (reader->session == DOOR_NONE)
             door_read__give(door, idx);
         else if (reader->ended)
             door_read__free(door, door__session(door, reader->session), idx);
+        else if (!read_issue_one(door, idx))
+            read_list_add(door, &door->readers_queued, idx);
     }
 }
 

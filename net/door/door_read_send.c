@@ -82,6 +82,8 @@ door_read__free(struct door *door, struct door_session *session, uint32_t reader
     if (reader->is_subscription) {
         session->subscriptions--;
         door->subscription_count--;
+    } else {
+        session->fetches--;
     }
     door_read__give(door, reader_idx);
 }
@@ -106,5 +108,5 @@ door_read__drop_all(struct door *door, struct door_session *session)
         idx = next;
     }
     session->readers = DOOR_NONE;
-    session->subscriptions = 0;
+    session->subscriptions = session->fetches = session->read_buffers = 0;
 }

@@ -6,17 +6,36 @@
  * for every batch in it; one that is not keeps a slot of the session's pool, or comes again. */
 #include "net/door/door_internal.h"
 
+/* So many RETRYs for one session are enough: a flood of HELLOs under a known number costs no more
+ * datagrams than one under unknown ones. */
+static bool
+receive_may_retry(const struct door *door, struct door_session *session)
+{
+    uint64_t at_ns = max_u64(session->retry_at_ns, door->now_ns);
+
+    if (at_ns + DOOR_RETRY_NS > door->now_ns + DOOR_RETRY_BURST * DOOR_RETRY_NS)
+        return false;
+    session->retry_at_ns = at_ns + DOOR_RETRY_NS;
+    return true;
+}
+
 /* The answer to a HELLO without a good cookie: nothing is kept for its address. */
 static void
-receive_retry_packet(struct door *door, uint32_t id, const struct nic_address *peer)
+receive_retry_packet(struct door *door,
+                     struct door_session *session,
+                     const struct nic_address *peer)
 {
     uint32_t capacity;
-    uint8_t *at = door_transmit__buffer(door, &capacity);
 
+    if (!receive_may_retry(door, session)) {
+        door__count(&door->counters.retries_withheld, 1);
+        return;
+    }
+    uint8_t *at = door_transmit__buffer(door, &capacity);
     if (at == NULL)
         return;
     CHECK(capacity >= WIRE_RETRY_BYTES_MAX);
-    door_transmit__put(door, cookie_retry(door->jar, peer, id, door->now_ns, at), peer);
+    door_transmit__put(door, cookie_retry(door->jar, peer, session->id, door->now_ns, at), peer);
     door__count(&door->counters.retries, 1);
 }
 
@@ -31,12 +50,12 @@ receive_hello(struct door *door, struct door_session *session, const struct nic_
         return;
     }
     if (cookie == NULL) {
-        receive_retry_packet(door, session->id, &received->peer);
+        receive_retry_packet(door, session, &received->peer);
         return;
     }
     if (!cookie_is_good(door->jar, cookie, &received->peer, session->id, door->now_ns)) {
         door__count(&door->counters.cookies_bad, 1);
-        receive_retry_packet(door, session->id, &received->peer);
+        receive_retry_packet(door, session, &received->peer);
         return;
     }
     bool accepted = session_accept_hello(
@@ -72,11 +91,13 @@ receive_stuck(struct door *door, struct door_session *session)
     door->stuck.last = idx;
 }
 
-/* What a session may hand over now: all or nothing. */
+/* What a session may hand over now: all or nothing. One that holds its share of the places for
+ * results waits, in its own window; its credit runs dry with it. */
 static uint32_t
 receive_room(struct door *door, const struct door_session *session)
 {
-    if (door->stopping || session->stash != DOOR_NONE || !door_link__has_room(door))
+    if (door->stopping || session->stash != DOOR_NONE || !door_link__has_room(door) ||
+        !door__may_hold(&door->produces, session->produces, door->frames_max))
         return 0;
     return UINT32_MAX;
 }

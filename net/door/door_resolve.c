@@ -1,13 +1,28 @@
 /* RESOLVE, answered from the door's own table of topics, and the short answers that wait for
  * window: pages of partitions, and refusals of reads and calls. A session that is owed DOOR_NOTES
- * of them and asks for more is ended by that limit. */
+ * of them and has no window waits with the rest of its packet, as one without a large buffer does;
+ * only where no rest can be kept any more it is ended by that limit. */
 #include "net/door/door_internal.h"
 
-enum rc
-door_note__add(struct door_session *session, const struct door_note *note)
+bool
+door_note__has_room(struct door *door, struct door_session *session)
 {
     if (session->note_count == DOOR_NOTES)
-        return RC_LIMIT;
+        (void)door_note__send(door, session);
+    return session->note_count < DOOR_NOTES;
+}
+
+enum rc
+door_note__wait(const struct door *door, const struct door_session *session)
+{
+    return door_frame__can_wait(door, session) ? RC_AGAIN : RC_LIMIT;
+}
+
+enum rc
+door_note__add(struct door *door, struct door_session *session, const struct door_note *note)
+{
+    if (!door_note__has_room(door, session))
+        return door_note__wait(door, session);
     session->notes[(session->note_first + session->note_count) % DOOR_NOTES] = *note;
     session->note_count++;
     return RC_OK;
@@ -32,7 +47,7 @@ door_resolve__ask(struct door *door,
                    topic_table_at(&door->topics, idx)->id,
                    sizeof(note.topic_id));
     door_session__activate(door, session);
-    return door_note__add(session, &note);
+    return door_note__add(door, session, &note);
 }
 
 /* Fills what is known of the topic in; an unknown one has a status and nothing else. */
@@ -131,6 +146,7 @@ door_note__send(struct door *door, struct door_session *session)
         if (!note_send_one(door, session, &session->notes[session->note_first]))
             return false;
         session->note_first = (session->note_first + 1) % DOOR_NOTES;
+        door->kick = true; /* the session may wait for room for one more */
     }
     return true;
 }

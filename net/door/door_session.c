@@ -208,6 +208,7 @@ session_begin(struct door *door, const struct door_grant *grant, uint32_t idx)
         .generation = generation,
         .in_use = true,
         .give_back_ns = door->now_ns + DOOR_GRANT_NS,
+        .progress_ns = door->now_ns,
         .heap_at = DOOR_NONE,
         .next_active = DOOR_NONE,
         .next_stuck = DOOR_NONE,

@@ -75,6 +75,33 @@ transmit_burst(struct door *door, struct door_session *session, bool *ret_more)
     return count;
 }
 
+/* Whether it holds something of what all share until its client moves: what waits for window or
+ * acknowledgement, or began to arrive and was not held up by us. */
+static bool
+transmit_is_owed(const struct door_session *session)
+{
+    bool is_arriving = session->message != DOOR_NONE || session->call_arriving != DOOR_NONE;
+
+    return session->results.first != DOOR_NONE || session->note_count > 0 ||
+           session->answers.first != DOOR_NONE || session->sending.first != DOOR_NONE ||
+           session_unacked(session->session) > 0 || (is_arriving && !session->is_stuck);
+}
+
+/* A client that only says that it lives keeps its places for idle_ns, not for ever. */
+static void
+transmit_watch(struct door *door, struct door_session *session)
+{
+    uint64_t progress = session_acked(session->session) + session->pieces;
+
+    if (session->progress != progress || !transmit_is_owed(session)) {
+        session->progress = progress;
+        session->progress_ns = door->now_ns;
+    } else if (door->now_ns - session->progress_ns >= door->config.limits.idle_ns &&
+               session_state(session->session) == SESSION_OPEN) {
+        session_close(session->session, WIRE_CLOSE_LIMIT, "no progress within the idle time");
+    }
+}
+
 /* When it is to be looked at next. A deadline that has come although nothing was sent would spin.
  */
 static void
@@ -103,6 +130,7 @@ transmit_session(struct door *door, uint32_t idx, bool *ret_more)
     *ret_more = false;
     session_grant(session->session, door->room_packets);
     transmit_gather(door, session);
+    transmit_watch(door, session);
     if (session->opened)
         count = transmit_burst(door, session, ret_more);
     if (session_counters(session->session)->retransmitted != session->counted.retransmitted)

@@ -169,6 +169,8 @@ uint32_t session_frame_bytes_max(const struct session *session);
 uint32_t session_window(const struct session *session);
 /* Sequenced packets not acknowledged yet. */
 uint32_t session_unacked(const struct session *session);
+/* The first sequence that the peer has not acknowledged with all before it; never goes back. */
+uint64_t session_acked(const struct session *session);
 
 /* A PING of the user with its token (not UINT64_MAX), sent once; session_pong() tells when the
  * answer to the last one came. */

@@ -74,6 +74,12 @@ session_unacked(const struct session *session)
            (send_has_built(session) ? 1 : 0);
 }
 
+uint64_t
+session_acked(const struct session *session)
+{
+    return session->send.first;
+}
+
 /* The packet under construction is complete: it gets its sequence. */
 static void
 send_finish(struct session *session)

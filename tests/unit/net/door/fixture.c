@@ -105,7 +105,7 @@ fixture_new(const struct fixture_options *options)
     config->limits.reads_max = or_preset(o->reads_max, 4);
     config->limits.reorder_max = or_preset(o->reorder_max, config->limits.reorder_max);
     config->limits.subscriptions_max = 4;
-    config->limits.calls_max = 2;
+    config->limits.calls_max = or_preset(o->calls_max, 4);
     config->limits.topics_max = 16;
     config->limits.partitions_max = FIXTURE_PARTITIONS;
     memset(config->cookie_secret, 0x5a, sizeof(config->cookie_secret));

@@ -33,7 +33,8 @@ struct fixture_client {
     uint8_t *scratch;
     struct fixture_frame frames[FIXTURE_FRAMES];
     uint32_t frame_count;
-    bool deaf; /* does not receive */
+    bool deaf;   /* does not receive */
+    bool stingy; /* gives no credit */
 };
 
 struct fixture_options {
@@ -44,6 +45,7 @@ struct fixture_options {
     uint32_t messages_max; /* 0: 4 */
     uint32_t reads_max;    /* 0: 4 */
     uint32_t reorder_max;  /* 0: the preset */
+    uint32_t calls_max;    /* 0: 4 */
     struct nic_memory_faults faults;
     uint64_t seed;
 };
@@ -75,6 +77,7 @@ struct fixture {
     struct fixture_partition partitions[FIXTURE_PARTITIONS];
     struct fixture_client clients[FIXTURE_CLIENTS];
     uint32_t client_count;
+    bool next_is_stingy; /* clients granted from now on */
     uint32_t closed_events;
     uint32_t opened_events;
     uint64_t close_code; /* of the last closed one */

@@ -44,7 +44,8 @@ fixture_grant(struct fixture *fixture, struct nic *nic)
                                           .datagram_bytes_max = NIC_DATAGRAM_BYTES};
     memset(client->session, 0, session_footprint());
     session_init(client->session, &config, clock_now_ns(&fixture->clock));
-    session_grant(client->session, 256);
+    client->stingy = fixture->next_is_stingy;
+    session_grant(client->session, client->stingy ? 0 : 256);
     cr_assert_eq(ring_push(&fixture->grants, &grant, 1), 1u);
     return client;
 }
@@ -103,7 +104,7 @@ client_receive(struct fixture *fixture, struct fixture_client *client)
     }
     if (count > 0)
         nic_release(client->nic, received, count);
-    session_grant(client->session, 256);
+    session_grant(client->session, client->stingy ? 0 : 256);
 }
 
 void

@@ -113,27 +113,6 @@ Test(door_resolve, gives_many_partitions_page_by_page, .timeout = 30)
     fixture_free(fixture);
 }
 
-Test(door_resolve, too_many_unanswered_questions_end_the_session, .timeout = 30)
-{
-    struct fixture *fixture = fixture_new(NULL);
-    struct fixture_client *client = fixture_join(fixture);
-
-    /* All in one packet, so that none can be answered in between. */
-    for (uint32_t i = 0; i <= DOOR_NOTES; i++) {
-        uint8_t frame[64];
-        const struct wire_resolve ask = {.request = i, .topic = {(const uint8_t *)"t", 1}};
-        uint32_t bytes = wire_resolve_encode(frame, &ask);
-        uint8_t *at = session_reserve(client->session, bytes);
-        cr_assert_not_null(at);
-        memcpy(at, frame, bytes);
-        session_commit(client->session, bytes);
-    }
-    fixture_run(fixture, 10 * NS_PER_MS);
-    cr_assert_eq(fixture->closed_events, 1u);
-    cr_assert_eq(fixture->close_code, (uint64_t)WIRE_CLOSE_LIMIT);
-    fixture_free(fixture);
-}
-
 Test(door_call, refuses_what_is_not_allowed, .timeout = 30)
 {
     struct fixture *fixture = fixture_new(NULL);
