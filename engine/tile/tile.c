@@ -1,6 +1,7 @@
 #include "engine/tile/tile.h"
 
 #include "engine/base/check.h"
+#include "hw/cpu/cpu.h"
 
 /* Completions taken per round: enough to drain a burst of journal, segment and socket completions,
  * small enough that a round stays far below a commit's time. */
@@ -143,7 +144,10 @@ core_run(struct core *core)
         }
         core->io->lazy = false;
         if (core->mode == CORE_POLL_ALWAYS) {
-            __builtin_ia32_pause();
+            if (core->io->under_way > 0)
+                cpu_yield();
+            else
+                __builtin_ia32_pause();
             continue;
         }
         uint64_t now = clock_now_ns(core->clock);

@@ -84,6 +84,11 @@ void cpu_plan_text(const struct cpu_plan *plan, char *text, size_t capacity);
  * anywhere). */
 enum rc cpu_pin(uint32_t cpu, struct diag_trail *trail) MUST_USE;
 
+/* Lets another thread of this CPU run, if one wants to. A core that never sleeps must do so while
+ * the disk works for it: the kernel ends an O_DSYNC write in a worker thread of the submitting CPU,
+ * which otherwise waits for the scheduler's tick (measured: 4 ms instead of 0.15 ms). */
+void cpu_yield(void);
+
 /* Names the calling thread for ps and debuggers; the kernel keeps 15 bytes. */
 void cpu_name_thread(const char *name);
 

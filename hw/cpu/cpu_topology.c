@@ -194,3 +194,9 @@ cpu_name_thread(const char *name)
     snprintf(cut, sizeof(cut), "%s", name);
     (void)pthread_setname_np(pthread_self(), cut);
 }
+
+void
+cpu_yield(void)
+{
+    (void)sched_yield();
+}
