@@ -224,18 +224,16 @@ native_wire_door(struct engine *engine,
 /* ---- the exchange ---- */
 
 static uint32_t
-native_connections(const struct engine *engine)
+native_connections(const struct engine *engine, uint32_t door_sessions_max)
 {
-    uint64_t sessions = engine->settings->native_sessions_max;
-
-    if (sessions == 0)
-        sessions = 1024;
-    return (uint32_t)min_u64(sessions * engine->layout.net_count, EXCHANGE_CONNECTIONS_MAX);
+    return (uint32_t)min_u64((uint64_t)door_sessions_max * engine->layout.net_count,
+                             EXCHANGE_CONNECTIONS_MAX);
 }
 
 static enum rc
-native_wire_exchange(struct engine *engine, struct diag_trail *trail)
+native_wire_exchange(struct engine *engine, uint64_t share_bytes, struct diag_trail *trail)
 {
+    struct door_limits limits;
     const struct settings *settings = engine->settings;
     const struct engine_native *native = engine->native;
     uint32_t core_idx = engine__control_core(engine);
@@ -246,7 +244,6 @@ native_wire_exchange(struct engine *engine, struct diag_trail *trail)
         .clock = engine->clocks[core_idx],
         .listener_fd = native->listener_fd,
         .door_count = engine->layout.net_count,
-        .connections_max = native_connections(engine),
         .datagram_bytes_max = native->nics[0]->datagram_bytes_max,
         .window = (uint16_t)settings->native_window,
         .idle_ms = (uint32_t)settings->native_idle_ms,
@@ -260,6 +257,9 @@ native_wire_exchange(struct engine *engine, struct diag_trail *trail)
         .is_private = native->is_private,
     };
 
+    native_limits(engine, &limits, share_bytes);
+    config.door_sessions_max = limits.sessions_max;
+    config.connections_max = native_connections(engine, limits.sessions_max);
     bytes_copy(config.ip, sizeof(config.ip), native->data_ip, sizeof(native->data_ip));
     for (uint32_t i = 0; i < engine->layout.net_count; i++)
         config.doors[i] = (struct exchange_door_link){
@@ -295,5 +295,5 @@ engine__wire_native(struct engine *engine, struct diag_trail *trail)
         rc = native_take_bytes(engine, i, ring_bytes, trail);
     for (uint32_t i = 0; rc == RC_OK && i < engine->layout.net_count; i++)
         rc = native_wire_door(engine, i, share_bytes * 3 / 4, trail);
-    return rc == RC_OK ? native_wire_exchange(engine, trail) : rc;
+    return rc == RC_OK ? native_wire_exchange(engine, share_bytes * 3 / 4, trail) : rc;
 }

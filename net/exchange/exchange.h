@@ -64,9 +64,10 @@ struct exchange_config {
     int listener_fd; /* borrowed */
     uint32_t door_count;
     struct exchange_door_link doors[WIRE_TILES_MAX];
-    uint32_t connections_max; /* [native.sessions_max] over all doors, at most
-                                 EXCHANGE_CONNECTIONS_MAX */
-    uint8_t ip[16];           /* where the data go; all zero: where the connection came in */
+    uint32_t connections_max;   /* [native.sessions_max] over all doors, at most
+                                   EXCHANGE_CONNECTIONS_MAX */
+    uint32_t door_sessions_max; /* places of one door; 0: connections_max */
+    uint8_t ip[16];             /* where the data go; all zero: where the connection came in */
     uint32_t datagram_bytes_max;
     uint16_t window;
     uint32_t idle_ms;

@@ -177,13 +177,21 @@ draw_keys(struct wire_grant *grant)
            RAND_bytes(grant->server_salt, WIRE_SALT_BYTES) == 1;
 }
 
-/* The tile wished for, else the one with the fewest sessions. */
+static bool
+door_is_full(const struct exchange *exchange, uint32_t door)
+{
+    uint32_t limit = exchange->config.door_sessions_max;
+
+    return limit != 0 && exchange->door_sessions[door] >= limit;
+}
+
+/* The tile wished for if it has a place, else the one with the fewest sessions. */
 static uint32_t
 choose_door(const struct exchange *exchange, uint32_t wished)
 {
     uint32_t best = 0;
 
-    if (wished < exchange->config.door_count)
+    if (wished < exchange->config.door_count && !door_is_full(exchange, wished))
         return wished;
     for (uint32_t i = 1; i < exchange->config.door_count; i++)
         if (exchange->door_sessions[i] < exchange->door_sessions[best])
@@ -298,7 +306,8 @@ join__run(struct exchange *exchange, uint32_t idx, struct bytes body)
     if (join.auth == WIRE_AUTH_NONE && exchange->config.auth != WIRE_AUTH_NONE) {
         exchange__count(&exchange->counters.refused_protocol);
         refuse_join(exchange, idx, &join, JOIN_INVALID_REQUEST, "native.auth does not allow none");
-    } else if (exchange->session_count >= exchange->config.connections_max) {
+    } else if (exchange->session_count >= exchange->config.connections_max ||
+               door_is_full(exchange, choose_door(exchange, join.tile))) {
         exchange__count(&exchange->counters.refused_limit);
         refuse_join(exchange, idx, &join, JOIN_QUOTA_EXCEEDED, "native.sessions_max is reached");
     } else {

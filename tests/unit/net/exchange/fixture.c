@@ -132,6 +132,7 @@ fixture_prepare(struct fixture *fixture, const struct fixture_options *options)
         .listener_fd = fixture->listener,
         .door_count = o->door_count == 0 ? 1 : o->door_count,
         .connections_max = o->connections_max == 0 ? 8 : o->connections_max,
+        .door_sessions_max = o->door_sessions_max,
         .datagram_bytes_max = 1400,
         .window = 200,
         .idle_ms = 10000,

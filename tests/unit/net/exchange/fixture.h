@@ -14,7 +14,8 @@
 struct fixture_options {
     uint32_t connections_max; /* 0: 8 */
     uint32_t door_count;      /* 0: 1 */
-    uint32_t ring_slots;      /* 0: 16 */
+    uint32_t door_sessions_max;
+    uint32_t ring_slots; /* 0: 16 */
     bool tls;
     enum wire_auth auth;
     const char *credentials; /* lines of the file; NULL: nobody is asked */

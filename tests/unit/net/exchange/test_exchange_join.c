@@ -399,6 +399,30 @@ Test(exchange_join, gets_the_tile_it_wishes_or_the_one_with_fewest_sessions)
     fixture_finish(&fixture);
 }
 
+Test(exchange_join, is_refused_by_name_when_no_door_has_a_place)
+{
+    static const uint8_t expected[] = {1, 0, 0, 1}; /* the wish is for 1, while there is room */
+    struct fixture_options options = {.door_count = 2, .door_sessions_max = 2};
+    struct wire_join join = join_usual();
+    struct door_grant given[ARRAY_COUNT(expected)];
+    struct peer peers[ARRAY_COUNT(expected)];
+
+    fixture_start(&fixture, &options);
+    for (size_t i = 0; i < ARRAY_COUNT(expected); i++) {
+        join.tile = i == 0 ? 1 : 0;
+        struct wire_grant grant = granted(&join, &given[i]);
+        cr_assert_eq(grant.tile, expected[i], "JOIN %zu: tile %u", i, grant.tile);
+        peers[i] = peer;
+    }
+    cr_assert_eq(answer_to(&join), 89);
+    cr_assert_eq(fixture_count(&counters()->refused_limit), 1u);
+    for (size_t i = 0; i < ARRAY_COUNT(expected); i++) {
+        peer = peers[i];
+        give_back(&given[i]);
+    }
+    fixture_finish(&fixture);
+}
+
 Test(exchange_join, is_refused_and_leaves_nothing_when_the_door_takes_no_more)
 {
     struct fixture_options options = {.ring_slots = 2, .connections_max = 8};
