@@ -18,6 +18,9 @@
  *   exchange ──door_grant──► door     door ──door_event {opened, closed}──► exchange
  *   door[i]  ──datagrams of door[j]'s sessions──► door[j]   (copied, counted: wrong tile)
  *
+ * A session may hold as many of the shared places as are free still; one that is owed something and
+ * makes no progress for idle_ns is closed (LIMIT). RETRYs: 64 at once, 100/s a session.
+ *
  * Credit: min(window, room of the byte rings / active sessions, in datagrams), at least 1; without
  * room, data are dropped before any copy. Limits: struct door_limits, named as their settings. */
 #ifndef EAGRE_NET_DOOR_DOOR_H
