@@ -34,6 +34,16 @@ client__call_fini(struct eagre_client *client)
 }
 
 void
+client__call_disown(struct eagre_client *client, bool is_subscriber, uint32_t owner)
+{
+    struct call *call = &client->call;
+    bool is_of_subscriber = call->kind == CALL_START || call->kind == CALL_END;
+
+    if (call->owner == owner && (is_subscriber ? is_of_subscriber : call->kind == CALL_PRODUCER_ID))
+        call->is_disowned = true; /* the rest of it is sent: the server waits for it */
+}
+
+void
 client__call_session_ended(struct eagre_client *client)
 {
     client->call.kind = CALL_NONE;
@@ -89,6 +99,7 @@ call_begin(struct eagre_client *client, enum call_kind kind, uint32_t owner)
 {
     client->call.kind = kind;
     client->call.owner = owner;
+    client->call.is_disowned = false;
     client->call.request = client->request_next++;
 }
 
@@ -319,7 +330,7 @@ call_finish(struct eagre_client *client, int status)
 {
     struct kafka_arena arena = kafka_arena_over(client->call.arena, CALL_ARENA_BYTES);
 
-    switch (client->call.kind) {
+    switch (client->call.is_disowned ? CALL_NONE : client->call.kind) {
     case CALL_CREATE:
         answer_created(client, &arena, status);
         break;

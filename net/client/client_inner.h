@@ -49,6 +49,7 @@ struct client_batch {
     uint16_t tries;
     uint16_t generation; /* of the slot, so that an answer that comes late is known as such */
     uint8_t state;       /* enum batch_state */
+    bool is_unsure;      /* was on its way when a session ended: may be stored (D4) */
 };
 
 struct producer_partition {

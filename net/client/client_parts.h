@@ -74,6 +74,8 @@ int client__call_init(struct eagre_client *client);
 void client__call_fini(struct eagre_client *client);
 void client__call_step(struct eagre_client *client);
 void client__call_answer(struct eagre_client *client, const struct wire_call *answer);
+/* A subscriber or producer is closed: the answer to its call is for nobody. */
+void client__call_disown(struct eagre_client *client, bool is_subscriber, uint32_t owner);
 void client__call_session_ended(struct eagre_client *client);
 
 /* partitioner.c: [0, partition_count). */

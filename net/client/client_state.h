@@ -85,7 +85,8 @@ enum call_kind { CALL_NONE, CALL_CREATE, CALL_PRODUCER_ID, CALL_START, CALL_END 
 
 struct call {
     enum call_kind kind;
-    uint32_t owner; /* index of topic, producer or subscriber */
+    uint32_t owner;   /* index of topic, producer or subscriber */
+    bool is_disowned; /* who asked is closed, and another may have the index */
     uint32_t request;
     uint64_t give_up_ns;
     uint32_t out_bytes;

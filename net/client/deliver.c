@@ -8,7 +8,7 @@
  *   stored, again     delivered         earlier ones in doubt or refused were stored too (D1)
  *   out of order      DOUBT             is doubtful, unless a refusal explains it
  *   passing error     REFUSED           drains
- *   final error       reported          drains; what follows takes over its sequences
+ *   final error       reported          drains; what follows takes over its sequences, unless D4
  *
  * A partition that drains sends nothing until everything is answered, and then all that is left
  * again, in order, after the backoff. One that is doubtful goes on with what was sent in earlier
@@ -21,7 +21,12 @@
  *
  * D3: a server that knows nothing of a producer takes any first sequence. So the first batch to a
  * partition, of a session or of an id, travels alone until the answer shows that it is known;
- * otherwise a refusal of the first would let the second in before it. */
+ * otherwise a refusal of the first would let the second in before it.
+ *
+ * D4: a batch that was on its way when a session ended is unsure: it may be stored until an answer
+ * shows where it is. A refusal shows nothing, as servers refuse before they look for a duplicate.
+ * So when an unsure batch fails, its sequence is not free: what follows goes on under a new id,
+ * and what follows and is unsure too is reported, since a new id would store it again. */
 #include "net/client/client_parts.h"
 
 #include "engine/base/check.h"
@@ -63,6 +68,74 @@ static uint32_t
 deliver_sequence_after(const struct client_batch *batch)
 {
     return (deliver_sequence(batch) + batch->builder.record_count) & SEQUENCE_MASK;
+}
+
+/* ---- from the oldest on again */
+
+/* The partition goes on under a new id. What may be stored under the old one is reported. */
+static void
+deliver_renew(struct eagre_client *client, struct producer_partition *partition)
+{
+    struct eagre_delivery outcome = {.rc = EAGRE_SEQUENCE_LOST,
+                                     .first_offset = EAGRE_OFFSET_UNKNOWN};
+    struct client_batch *batch = partition->oldest;
+
+    while (batch != NULL) {
+        struct client_batch *after = batch->after;
+        if (batch->is_unsure)
+            client__producer_report(partition->producer, batch, &outcome); /* D4 */
+        batch = after;
+    }
+    partition->is_id_lost = false;
+    partition->wants_id = partition->producer->wants_id = true;
+    client->stats.sequence_resets++;
+}
+
+/* All that is left is answered as out of order from the first sequence on that is not known to be
+ * stored: none of it is (D2). One that was refused says nothing, see D4. */
+static bool
+deliver_is_forgotten(const struct producer_partition *partition)
+{
+    const struct client_batch *batch = partition->oldest;
+
+    if (batch == NULL || batch->state != BATCH_DOUBT ||
+        deliver_sequence(batch) != partition->stored_next)
+        return false;
+    while (batch != NULL && (batch->state == BATCH_DOUBT || !batch->is_unsure))
+        batch = batch->after;
+    return batch == NULL;
+}
+
+/* Once everything is answered: from the oldest on again. */
+static void
+deliver_settle(struct eagre_client *client, struct producer_partition *partition)
+{
+    bool is_sending = client->sending != NULL &&
+                      &client->sending->producer->partitions[client->sending->partition] ==
+                          partition;
+    bool is_judged = partition->is_doubtful &&
+                     (partition->next == NULL || partition->next->tries == 0);
+
+    if ((!partition->is_draining && !is_judged) || partition->sent_count > 0 || is_sending)
+        return;
+    if (!partition->is_id_lost && deliver_is_forgotten(partition)) {
+        partition->is_id_lost = true;
+        for (struct client_batch *batch = partition->oldest; batch != NULL; batch = batch->after)
+            batch->is_unsure = false;
+    }
+    if (partition->is_id_lost)
+        deliver_renew(client, partition);
+    for (struct client_batch *batch = partition->oldest; batch != NULL; batch = batch->after)
+        if (batch->state == BATCH_DOUBT || batch->state == BATCH_REFUSED)
+            batch->state = BATCH_WAITING;
+    partition->next = partition->oldest;
+    partition->sequence_next = partition->stored_next;
+    partition->is_draining = partition->is_doubtful = false;
+    uint64_t least_ns = partition->producer->options.retry_ms * NS_PER_MS;
+    partition->backoff_ns = max_u64(partition->backoff_ns, least_ns);
+    partition->resume_at_ns = client->now_ns + partition->backoff_ns;
+    partition->backoff_ns = min_u64(partition->backoff_ns * 2, max_u64(BACKOFF_MAX_NS, least_ns));
+    client_tick_soon(client);
 }
 
 /* ---- sending */
@@ -179,6 +252,22 @@ deliver_is_free(const struct eagre_client *client, const struct producer_partiti
            (partition->is_known || partition->sent_count == 0); /* D3 */
 }
 
+/* The topic does not take batches of this length any more. */
+static void
+deliver_too_large(struct eagre_client *client, struct client_batch *batch)
+{
+    struct producer_partition *partition = &batch->producer->partitions[batch->partition];
+    struct eagre_delivery outcome = {
+        .rc = batch->is_unsure ? EAGRE_SEQUENCE_LOST : EAGRE_TOO_LARGE,
+        .first_offset = EAGRE_OFFSET_UNKNOWN,
+    };
+
+    if (batch->is_unsure) /* D4 */
+        partition->is_draining = partition->is_id_lost = true;
+    client__producer_report(batch->producer, batch, &outcome);
+    deliver_settle(client, partition);
+}
+
 /* The partition's next batch, ready to go, or NULL. */
 static struct client_batch *
 deliver_next(struct eagre_client *client,
@@ -198,9 +287,7 @@ deliver_next(struct eagre_client *client,
         deliver_seal(partition, batch);
         if (batch->byte_count <= producer->topic->info.batch_bytes_max)
             return batch;
-        struct eagre_delivery outcome = {.rc = EAGRE_TOO_LARGE,
-                                         .first_offset = EAGRE_OFFSET_UNKNOWN};
-        client__producer_report(producer, batch, &outcome);
+        deliver_too_large(client, batch);
         batch = partition->next;
     }
     return NULL;
@@ -239,41 +326,6 @@ client__deliver_send(struct eagre_client *client)
 }
 
 /* ---- answers */
-
-/* Everything is answered: from the oldest on again. */
-static void
-deliver_settle(struct eagre_client *client, struct producer_partition *partition)
-{
-    struct client_batch *oldest = partition->oldest;
-    bool is_sending = client->sending != NULL &&
-                      &client->sending->producer->partitions[client->sending->partition] ==
-                          partition;
-
-    bool is_judged = partition->is_doubtful &&
-                     (partition->next == NULL || partition->next->tries == 0);
-
-    if ((!partition->is_draining && !is_judged) || partition->sent_count > 0 || is_sending)
-        return;
-    if (oldest != NULL && oldest->state == BATCH_DOUBT &&
-        deliver_sequence(oldest) == partition->stored_next)
-        partition->is_id_lost = true;
-    for (struct client_batch *batch = oldest; batch != NULL; batch = batch->after)
-        if (batch->state == BATCH_DOUBT || batch->state == BATCH_REFUSED)
-            batch->state = BATCH_WAITING;
-    partition->next = oldest;
-    partition->sequence_next = partition->stored_next;
-    partition->is_draining = partition->is_doubtful = false;
-    if (partition->is_id_lost) {
-        partition->is_id_lost = false;
-        partition->wants_id = partition->producer->wants_id = true;
-        client->stats.sequence_resets++;
-    }
-    uint64_t least_ns = partition->producer->options.retry_ms * NS_PER_MS;
-    partition->backoff_ns = max_u64(partition->backoff_ns, least_ns);
-    partition->resume_at_ns = client->now_ns + partition->backoff_ns;
-    partition->backoff_ns = min_u64(partition->backoff_ns * 2, max_u64(BACKOFF_MAX_NS, least_ns));
-    client_tick_soon(client);
-}
 
 static void
 deliver_stored(struct eagre_client *client,
@@ -332,7 +384,6 @@ deliver_refused(struct eagre_client *client, struct client_batch *batch, int err
         .server_error = error,
         .first_offset = EAGRE_OFFSET_UNKNOWN,
     };
-    bool is_repeated = batch->tries > 1;
 
     partition->is_draining = true;
     switch (error) {
@@ -345,19 +396,20 @@ deliver_refused(struct eagre_client *client, struct client_batch *batch, int err
     case KAFKA_ERROR_PRODUCER_FENCED:
     case KAFKA_ERROR_UNKNOWN_PRODUCER_ID:
         partition->is_id_lost = true;
-        if (!is_repeated) {
-            batch->state = BATCH_REFUSED; /* sent once, refused once: it is not stored */
-            return;
-        }
-        outcome.rc = EAGRE_SEQUENCE_LOST;
-        break;
+        batch->state = BATCH_REFUSED; /* deliver_renew() reports it if it is unsure */
+        return;
     default:
         break;
     }
-    if (client_error_is_passing(error))
+    if (client_error_is_passing(error)) {
         batch->state = BATCH_REFUSED;
-    else
-        client__producer_report(producer, batch, &outcome);
+        return;
+    }
+    if (batch->is_unsure) { /* D4 */
+        partition->is_id_lost = true;
+        outcome.rc = EAGRE_SEQUENCE_LOST;
+    }
+    client__producer_report(producer, batch, &outcome);
 }
 
 void
@@ -391,19 +443,22 @@ client__deliver_commit(struct eagre_client *client, const struct wire_commit *co
 
 /* Nothing of a partition is on its way any more: from the oldest on again. */
 static void
-deliver_rewind(struct producer_partition *partition)
+deliver_rewind(struct eagre_client *client, struct producer_partition *partition)
 {
     struct eagre_delivery outcome = {.first_offset = EAGRE_OFFSET_UNKNOWN, .is_duplicate = 1};
     struct client_batch *batch = partition->oldest;
 
     while (batch != NULL) {
         struct client_batch *after = batch->after;
+        batch->is_unsure |= batch->state == BATCH_SENT; /* D4 */
         if (batch->tries > 0 && deliver_was_stored(partition, batch))
             client__producer_report(partition->producer, batch, &outcome); /* D1 */
         else if (batch->state != BATCH_OPEN)
             batch->state = BATCH_WAITING;
         batch = after;
     }
+    if (partition->is_id_lost)
+        deliver_renew(client, partition);
     partition->next = partition->oldest;
     partition->sequence_next = partition->stored_next;
     partition->sent_count = 0;
@@ -420,7 +475,7 @@ client__deliver_session_ended(struct eagre_client *client)
     for (uint32_t i = 0; i < CLIENT_PRODUCERS_MAX; i++) {
         struct eagre_producer *producer = client->producers[i];
         for (uint32_t p = 0; producer != NULL && p < producer->topic->info.partition_count; p++)
-            deliver_rewind(&producer->partitions[p]);
+            deliver_rewind(client, &producer->partitions[p]);
     }
 }
 

@@ -154,6 +154,7 @@ eagre_producer_close(struct eagre_producer *producer)
     }
     client__producer_fail_all(producer, EAGRE_CLOSED);
     producer_unqueue(producer);
+    client__call_disown(client, false, producer->idx);
     client->producers[producer->idx] = NULL;
     producer_free(producer);
 }
@@ -284,6 +285,7 @@ producer_batch_begin(struct eagre_producer *producer, uint32_t partition_idx)
     batch->after = NULL;
     batch->state = BATCH_OPEN;
     batch->tries = 0;
+    batch->is_unsure = false;
     batch->sent_bytes = batch->sent_pieces = 0;
     batch->born_ns = clock_now_ns(&producer->client->clock);
     batch->producer = producer;

@@ -152,6 +152,7 @@ eagre_unsubscribe(struct eagre_subscriber *subscriber)
     for (uint32_t i = 0; client->is_open && i < subscriber->part_count; i++)
         if (subscriber->parts[i].state == PART_FLOWS)
             (void)part_send_credit(subscriber, &subscriber->parts[i], WIRE_CREDIT_END);
+    client__call_disown(client, true, subscriber->idx);
     client->subscribers[subscriber->idx] = NULL;
     subscriber_free(subscriber);
 }

@@ -134,6 +134,49 @@ check_log(const struct server *server,
     cr_assert_eq(number, first + count, "the log ends before %lu", number);
 }
 
+static void
+count_numbers(const struct server_partition *log, uint8_t *times)
+{
+    struct record_view view;
+
+    for (uint64_t at = 0; at < log->log_bytes;) {
+        struct record_batch_info info;
+        struct record_iterator iterator;
+        cr_assert_eq(record_batch_read(log->log + at, log->log_bytes - at, &info), RC_OK);
+        struct bytes payload = {log->log + at + RECORD_BATCH_HEADER_BYTES,
+                                info.batch_bytes - RECORD_BATCH_HEADER_BYTES};
+        record_iterator_begin(&iterator, &info, payload);
+        while (record_iterator_next(&iterator, &view)) {
+            uint64_t number;
+            memcpy(&number, view.value.at, 8);
+            cr_assert_lt(number, RECORDS_MAX);
+            times[number]++;
+        }
+        at += info.batch_bytes;
+    }
+}
+
+void
+check_log_is_truth(const struct server *server,
+                   uint32_t partition,
+                   uint64_t count,
+                   const struct deliveries *deliveries)
+{
+    static uint8_t times[RECORDS_MAX];
+
+    memset(times, 0, sizeof(times));
+    count_numbers(&server->partitions[partition], times);
+    for (uint64_t i = 0; i < count; i++) {
+        uint8_t rc = deliveries->rc[i];
+        cr_assert_leq(times[i], 1, "%lu is stored %u times", i, times[i]);
+        cr_assert_eq(deliveries->times[i], 1);
+        if (rc == EAGRE_OK)
+            cr_assert_eq(times[i], 1, "%lu is delivered and not stored", i);
+        else if (rc != EAGRE_SEQUENCE_LOST && rc != EAGRE_TIMED_OUT)
+            cr_assert_eq(times[i], 0, "%lu failed (%u) and is stored", i, rc);
+    }
+}
+
 uint64_t
 log_records(const struct server *server, uint32_t partition)
 {

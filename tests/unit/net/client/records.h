@@ -45,6 +45,12 @@ void check_log(const struct server *server,
                uint64_t first,
                uint64_t count,
                const struct deliveries *except_failed);
+/* Checks that a partition's log holds no number twice, each that was delivered, and none that was
+ * not but those of which it is said that they may be stored. */
+void check_log_is_truth(const struct server *server,
+                        uint32_t partition,
+                        uint64_t count,
+                        const struct deliveries *deliveries);
 uint64_t log_records(const struct server *server, uint32_t partition);
 
 #endif

@@ -44,6 +44,7 @@ server_open(uint32_t partition_count)
     server->connection = -1;
     server->partition_count = partition_count;
     server->has_topic = true;
+    server->batch_bytes_max = WIRE_MESSAGE_BYTES_MAX;
     server->id_next = 1000;
     listen_on_loopback(server);
     cr_assert_eq(nic_socket_open(&config, &server->nic, &trail), RC_OK, "%s", trail.text);
@@ -232,7 +233,7 @@ resolve(struct server *server, const struct wire_resolve *asked)
         resolved.status = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
     } else {
         resolved.partition_count = server->partition_count;
-        resolved.batch_bytes_max = WIRE_MESSAGE_BYTES_MAX;
+        resolved.batch_bytes_max = server->batch_bytes_max;
         resolved.partition_first = asked->partition_first;
         /* at most 20 in one answer, so that several are needed */
         resolved.entry_count = min_u32(20, server->partition_count - asked->partition_first);
@@ -317,6 +318,14 @@ answer_call(struct server *server, const struct wire_call *call)
     cr_assert_eq(kafka_decode(header.api->request, header.api_version, &reader, &arena, request),
                  RC_OK);
     kafka_response_header(&writer, header.api, header.api_version, header.correlation_id);
+    if (header.api_key == KAFKA_LIST_OFFSETS && server->call_delay) {
+        cr_assert(server->delayed_count == 0 && call->piece.bytes.count <= sizeof(server->delayed));
+        memcpy(server->delayed, call->piece.bytes.at, call->piece.bytes.count);
+        server->delayed_bytes = (uint32_t)call->piece.bytes.count;
+        server->delayed_request = call->request;
+        server->delayed_count = 1;
+        return;
+    }
     if (header.api_key == KAFKA_INIT_PRODUCER_ID) {
         struct kafka_init_producer_id_response response;
         kafka_init_producer_id_response_defaults(&response);
@@ -615,6 +624,14 @@ speak(struct server *server, uint64_t now_ns)
     bool is_open = session_state(server->session) == SESSION_OPEN;
     if (is_open)
         send_commits(server);
+    if (is_open && server->delayed_count > 0 && !server->call_delay) {
+        struct wire_call call = {
+            .request = server->delayed_request,
+            .piece = {.count = 1, .bytes = {server->delayed, server->delayed_bytes}},
+        };
+        server->delayed_count = 0;
+        answer_call(server, &call);
+    }
     for (uint32_t i = 0; is_open && i < SERVER_PARTITIONS_MAX; i++)
         if (server->subscriptions[i].is_used)
             send_subscription(server, &server->subscriptions[i]);

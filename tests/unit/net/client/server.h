@@ -71,6 +71,12 @@ struct server {
     bool is_mute;           /* answers to batches are kept back */
     uint16_t refuse_status; /* of the next refuse_count batches */
     uint32_t refuse_count;
+    uint32_t batch_bytes_max; /* of the topic, as RESOLVED says it */
+    bool call_delay;          /* ListOffsets is answered when this is cleared; one at most */
+    uint32_t delayed_count;
+    uint32_t delayed_bytes;
+    uint32_t delayed_request;
+    uint8_t delayed[2048];
     uint16_t join_refusal; /* code of a REFUSED instead of a GRANT */
     uint32_t batches;      /* stored */
     uint32_t duplicates;

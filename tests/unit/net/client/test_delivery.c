@@ -206,6 +206,66 @@ Test(delivery, time_over_is_said_and_later_records_go_under_a_new_id, .timeout =
     rig_close(&rig);
 }
 
+/* A batch is stored, its answer is lost with the session, and in the next one it fails for good. */
+static void
+check_unsure_and_failed(uint32_t stored_batches, uint16_t refusal, uint32_t batch_bytes_max)
+{
+    struct rig rig = rig_open(0);
+
+    uint64_t count = rig_store_unanswered(&rig, stored_batches);
+    server_kill(rig.server);
+    rig.server->is_mute = false;
+    rig.server->refuse_status = refusal;
+    rig.server->refuse_count = refusal != 0;
+    rig.server->batch_bytes_max = batch_bytes_max;
+    rig.sending.value_bytes = 8;
+    while (eagre_get_state(rig.sending.client) == EAGRE_STATE_OPEN)
+        eagre_poll(rig.sending.client, 1000); /* what follows is not sent in the old session */
+    for (uint32_t i = 0; i < 5; i++, count += 11) { /* as many records as were in the failed one */
+        cr_assert_eq(send_some(&rig.sending, count, 11), 11);
+        eagre_flush(rig.sending.producer);
+    }
+    rig_settle(&rig, count);
+    cr_assert_eq(rig.deliveries->rc[11], EAGRE_SEQUENCE_LOST, "%u", rig.deliveries->rc[11]);
+    for (uint64_t i = count - 55; i < count; i++)
+        cr_assert_eq(rig.deliveries->rc[i], EAGRE_OK);
+    cr_assert_eq(rig_stats(&rig).sequence_resets, 1);
+    check_log_is_truth(rig.server, 0, count, rig.deliveries);
+    rig_close(&rig);
+}
+
+Test(delivery, the_sequence_of_one_that_may_be_stored_is_not_used_again, .timeout = 90)
+{
+    check_unsure_and_failed(1, KAFKA_ERROR_INVALID_RECORD, WIRE_MESSAGE_BYTES_MAX);
+    check_unsure_and_failed(1, 0, 500);
+}
+
+Test(delivery, those_behind_one_that_may_be_stored_are_not_stored_twice, .timeout = 90)
+{
+    check_unsure_and_failed(4, KAFKA_ERROR_INVALID_RECORD, WIRE_MESSAGE_BYTES_MAX);
+    check_unsure_and_failed(4, KAFKA_ERROR_UNKNOWN_PRODUCER_ID, WIRE_MESSAGE_BYTES_MAX);
+    check_unsure_and_failed(4, 0, 500);
+}
+
+Test(delivery, a_refusal_among_doubts_proves_nothing, .timeout = 90)
+{
+    struct rig rig = rig_open(0);
+
+    uint64_t count = rig_store_unanswered(&rig, 40);
+    server_kill(rig.server);
+    rig.server->is_mute = false;
+    for (uint32_t i = 0; i < 10000000 && rig.server->out_of_order == 0; i++)
+        rig_turns(&rig, 1);
+    cr_assert_gt(rig.server->out_of_order, 0, "the first is older than what is remembered");
+    rig.server->refuse_status = KAFKA_ERROR_LEADER_NOT_AVAILABLE;
+    rig.server->refuse_count = 60;
+    rig_settle(&rig, count);
+    cr_assert_eq(rig.deliveries->delivered, count);
+    cr_assert_eq(rig_stats(&rig).sequence_resets, 0);
+    check_log(rig.server, 0, 0, count, NULL);
+    rig_close(&rig);
+}
+
 Test(delivery, everything_arrives_once_while_all_goes_wrong, .timeout = 120)
 {
     struct rig rig = rig_open(0);

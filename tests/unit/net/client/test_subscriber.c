@@ -251,6 +251,26 @@ Test(eagre_next, the_latest_and_a_time_to_come_begin_at_the_end, .timeout = 90)
     }
 }
 
+Test(eagre_unsubscribe, leaves_no_place_behind_for_the_next_of_its_index, .timeout = 90)
+{
+    struct rig rig = rig_open(1);
+
+    fill(&rig, 0, 0, 10, 10);
+    rig.server->call_delay = 1;
+    rig_subscribe(&rig, EAGRE_START_LATEST, 0, 0);
+    for (uint32_t i = 0; i < 10000000 && rig.server->delayed_count == 0; i++) {
+        eagre_poll(rig.client, 0);
+        server_poll(rig.server);
+    }
+    cr_assert_eq(rig.server->delayed_count, 1, "the end is asked for");
+    eagre_unsubscribe(rig.subscriber);
+    rig_subscribe(&rig, EAGRE_START_EARLIEST, 0, 0);
+    rig.server->call_delay = 0;
+    fill(&rig, 0, 100, 1, 10);
+    rig_read(&rig, 110); /* from 0 on, as next[] demands */
+    rig_close(&rig);
+}
+
 /* The same batch with its records packed by gzip. */
 static uint32_t
 pack(const uint8_t *batch, uint32_t bytes, uint8_t *to)
