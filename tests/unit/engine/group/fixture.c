@@ -2,9 +2,10 @@
  * answered; the process of a test ends with it. */
 #include "tests/unit/engine/group/fixture.h"
 
+#include "tests/unit/kept.h"
+
 #include <criterion/criterion.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 struct bytes
 text(const char *text)
@@ -114,7 +115,7 @@ copy(struct bytes from)
 {
     if (from.at == NULL)
         return (struct bytes){0};
-    uint8_t *to = malloc(from.count + 1);
+    uint8_t *to = kept(malloc(from.count + 1));
     memcpy(to, from.at, from.count);
     return (struct bytes){to, from.count};
 }
@@ -176,7 +177,7 @@ fixture_limits(void)
 struct fixture *
 fixture_with(const struct groups_limits *limits)
 {
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    struct fixture *fixture = kept(calloc(1, sizeof(*fixture)));
     struct diag_trail trail = {0};
 
     fixture->config = (struct groups_config){
@@ -193,7 +194,7 @@ fixture_with(const struct groups_limits *limits)
     fixture->next_token = 1;
     fixture->auto_durable = true;
     uint64_t bytes = round_up(groups_footprint(limits), 4096);
-    fixture->memory = aligned_alloc(4096, bytes);
+    fixture->memory = kept(aligned_alloc(4096, bytes));
     memset(fixture->memory, 0, bytes);
     cr_assert_eq(groups_init(fixture->memory, &fixture->config, &fixture->groups, &trail), RC_OK);
     groups_loaded(fixture->groups, fixture->time);
@@ -255,13 +256,13 @@ fixture_join(struct fixture *fixture, const struct join *join)
 {
     struct group_call call = begin(
         fixture, 11, join->version != 0 ? join->version : 5, join->client);
-    struct kafka_join_group_request_protocol *protocols = calloc(8, sizeof(*protocols));
-    struct kafka_join_group_request *request = calloc(1, sizeof(*request));
-    char *names = strdup(join->protocols != NULL ? join->protocols : "range");
+    struct kafka_join_group_request_protocol *protocols = kept(calloc(8, sizeof(*protocols)));
+    struct kafka_join_group_request *request = kept(calloc(1, sizeof(*request)));
+    char *names = kept(strdup(join->protocols != NULL ? join->protocols : "range"));
     uint32_t count = 0;
 
     for (char *name; count < 8 && (name = next_word(&names)) != NULL;) {
-        char *meta = malloc(128);
+        char *meta = kept(malloc(128));
         snprintf(meta, 128, "%s%s", name, join->meta != NULL ? join->meta : "");
         protocols[count++] = (struct kafka_join_group_request_protocol){text(name), text(meta)};
     }
@@ -286,15 +287,15 @@ fixture_sync(struct fixture *fixture,
              const char *assignments)
 {
     struct group_call call = begin(fixture, 14, 3, "c");
-    struct kafka_sync_group_request *request = calloc(1, sizeof(*request));
-    struct kafka_sync_group_request_assignment *list = calloc(16, sizeof(*list));
+    struct kafka_sync_group_request *request = kept(calloc(1, sizeof(*request)));
+    struct kafka_sync_group_request_assignment *list = kept(calloc(16, sizeof(*list)));
     uint32_t count = 0;
 
     kafka_sync_group_request_defaults(request);
     request->group_id = text(group);
     request->member_id = text(member);
     request->generation_id = generation;
-    char *pairs = strdup(assignments != NULL ? assignments : "");
+    char *pairs = kept(strdup(assignments != NULL ? assignments : ""));
     for (char *pair; count < 16 && (pair = next_word(&pairs)) != NULL;) {
         char *equals = strchr(pair, '=');
         *equals = '\0';
@@ -342,9 +343,9 @@ uint64_t
 fixture_commit(struct fixture *fixture, const struct commit *commit)
 {
     struct group_call call = begin(fixture, 8, commit->version != 0 ? commit->version : 8, "c");
-    struct kafka_offset_commit_request *request = calloc(1, sizeof(*request));
-    struct kafka_offset_commit_request_topic *topic = calloc(1, sizeof(*topic));
-    struct kafka_offset_commit_request_partition *partition = calloc(1, sizeof(*partition));
+    struct kafka_offset_commit_request *request = kept(calloc(1, sizeof(*request)));
+    struct kafka_offset_commit_request_topic *topic = kept(calloc(1, sizeof(*topic)));
+    struct kafka_offset_commit_request_partition *partition = kept(calloc(1, sizeof(*partition)));
 
     kafka_offset_commit_request_defaults(request);
     request->group_id = text(commit->group);
@@ -401,8 +402,8 @@ uint64_t
 fixture_delete(struct fixture *fixture, const char *group)
 {
     struct group_call call = begin(fixture, 42, 2, "c");
-    struct kafka_delete_groups_request *request = calloc(1, sizeof(*request));
-    struct bytes *name = malloc(sizeof(*name));
+    struct kafka_delete_groups_request *request = kept(calloc(1, sizeof(*request)));
+    struct bytes *name = kept(malloc(sizeof(*name)));
 
     *name = text(group);
     request->groups_names.at = name;
@@ -418,9 +419,9 @@ fixture_delete_offset(struct fixture *fixture,
                       int32_t partition)
 {
     struct group_call call = begin(fixture, 47, 0, "c");
-    struct kafka_offset_delete_request *request = calloc(1, sizeof(*request));
-    struct kafka_offset_delete_request_topic *one = calloc(1, sizeof(*one));
-    struct kafka_offset_delete_request_partition *part = calloc(1, sizeof(*part));
+    struct kafka_offset_delete_request *request = kept(calloc(1, sizeof(*request)));
+    struct kafka_offset_delete_request_topic *one = kept(calloc(1, sizeof(*one)));
+    struct kafka_offset_delete_request_partition *part = kept(calloc(1, sizeof(*part)));
 
     part->index = partition;
     one->name = text(topic);
