@@ -67,7 +67,7 @@ flag_find(const char *name, size_t count)
     if (setting != NULL || count >= sizeof(dotted))
         return setting;
     for (size_t i = 0; i < count; i++)
-        dotted[i] = name[i] == '-' ? '.' : name[i];
+        dotted[i] = (char)(name[i] == '-' ? '.' : name[i]);
     return config_find(dotted, count);
 }
 

@@ -166,7 +166,9 @@ delete_groups_answer(struct groups *groups,
     kafka_delete_groups_response_defaults(&response);
     for (uint32_t i = 0; list != NULL && i < count; i++) {
         list[i].group_id = request->groups_names.at[i];
-        list[i].error = errors != NULL ? errors[i] : KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+        list[i].error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+        if (errors != NULL)
+            list[i].error = errors[i];
     }
     response.results.at = list;
     response.results.count = list != NULL ? count : 0;

@@ -304,7 +304,8 @@ groups_delete_offsets(struct groups *groups,
         error = KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
     if (error == KAFKA_ERROR_NONE && wait.error_count > 0) {
         wait.errors = group_heap_take(&groups->heap, wait.error_count * sizeof(int16_t));
-        error = wait.errors == NULL ? KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE : error;
+        if (wait.errors == NULL)
+            error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
     }
     if (error != KAFKA_ERROR_NONE) {
         delete_answer(groups, call->token, request, NULL, error);

@@ -340,9 +340,10 @@ groups_join(struct groups *groups,
     groups->counters.joins++;
     if (error == KAFKA_ERROR_NONE && group == NULL) {
         group = group__add(groups, request->group_id);
-        error = group == NULL ? KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE : error;
         if (group != NULL)
             group->state_ms = time.wall_ms;
+        else
+            error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
     }
     if (error != KAFKA_ERROR_NONE) {
         join_refuse(groups, call, error, request->member_id);

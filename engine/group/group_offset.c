@@ -282,7 +282,9 @@ commit_answer(struct groups *groups,
         topics[t].partitions.count = request->topics.at[t].partitions.count;
         for (uint32_t p = 0; p < topics[t].partitions.count; p++, item++) {
             partitions[item].index = request->topics.at[t].partitions.at[p].index;
-            partitions[item].error = errors != NULL ? errors[item] : error;
+            partitions[item].error = error;
+            if (errors != NULL)
+                partitions[item].error = errors[item];
         }
     }
     response.topics.at = topics;
@@ -386,9 +388,9 @@ commit_append(struct groups *groups,
         for (uint32_t p = 0; p < topic->partitions.count; p++, item++) {
             struct group_offset_new new = commit_new(
                 topic, &topic->partitions.at[p], wait->wall_ms);
-            wait->errors[item] = new.partition < partition_count
-                                     ? commit_append_one(groups, group, &new, wait)
-                                     : KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
+            wait->errors[item] = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
+            if (new.partition < partition_count)
+                wait->errors[item] = commit_append_one(groups, group, &new, wait);
         }
     }
 }
@@ -415,7 +417,8 @@ groups_commit(struct groups *groups,
         error = KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
     if (error == KAFKA_ERROR_NONE && count > 0) {
         wait.errors = group_heap_take(&groups->heap, count * sizeof(int16_t));
-        error = wait.errors == NULL ? KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE : error;
+        if (wait.errors == NULL)
+            error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
     }
     if (error != KAFKA_ERROR_NONE || count == 0) {
         groups->counters.commits_refused += count;

@@ -373,8 +373,9 @@ read_done(struct door *door, uint32_t reader_idx, const struct response *respons
         reader->bytes_needed = response->bytes;
         door_read__queue(door, reader_idx);
     } else {
-        int16_t error = rc == RC_NO_MEMORY ? KAFKA_ERROR_MESSAGE_TOO_LARGE
-                                           : kafka_error_from_rc(rc, KAFKA_FETCH, READ_VERSION);
+        int16_t error = KAFKA_ERROR_MESSAGE_TOO_LARGE;
+        if (rc != RC_NO_MEMORY)
+            error = kafka_error_from_rc(rc, KAFKA_FETCH, READ_VERSION);
         read_to_send(door, reader_idx, (uint16_t)error, 0);
     }
 }

@@ -60,7 +60,7 @@ audit_name(struct bytes name, char text[AUDIT_NAME_BYTES])
     for (size_t i = 0; i < count; i++) {
         char letter = (char)name.at[i];
         bool is_plain = letter > ' ' && letter < 0x7f && letter != '"' && letter != '=';
-        text[i] = is_plain ? letter : '?';
+        text[i] = (char)(is_plain ? letter : '?');
     }
     text[count] = '\0';
     if (count == 0)
