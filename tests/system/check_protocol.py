@@ -202,13 +202,22 @@ def list_offsets_all():
 
 
 def find_coordinator_all():
+    """Groups have one: this broker, as soon as their log is made. Transactions (kind 1) have none."""
+    nowhere = (COORDINATOR_NOT_AVAILABLE, -1, "", -1)
+    here = (0, 1, "127.0.0.1", server.kafka_port)
     with connect() as connection:
+        end = time.monotonic() + 10
+        while connection.call("FIND_COORDINATOR", 0, key="a")["error"] != 0:
+            check(time.monotonic() < end, "no coordinator after 10 s")
+            time.sleep(0.05)
         for version in versions("FIND_COORDINATOR"):
-            values = {"keys": ["a", "b"]} if version >= 4 else {"key": "a"}
-            found = connection.call("FIND_COORDINATOR", version, **values)
-            for one in found["coordinators"] if version >= 4 else [found]:
-                check((one["error"], one["node_id"], one["host"], one["port"]) == (COORDINATOR_NOT_AVAILABLE, -1, "", -1), f"version {version}: {one}")
-            check(version < 4 or [c["key"] for c in found["coordinators"]] == ["a", "b"], str(found))
+            for kind in (0, 1) if version >= 1 else (0,):
+                values = {"keys": ["a", "b"]} if version >= 4 else {"key": "a"}
+                found = connection.call("FIND_COORDINATOR", version, key_type=kind, **values)
+                for one in found["coordinators"] if version >= 4 else [found]:
+                    told = (one["error"], one["node_id"], one["host"], one["port"])
+                    check(told == (nowhere if kind else here), f"version {version}, kind {kind}: {one}")
+                check(version < 4 or [c["key"] for c in found["coordinators"]] == ["a", "b"], str(found))
 
 
 def init_producer_id_all():
