@@ -43,6 +43,13 @@ partition_high_watermark(const struct partition *partition)
     return partition->durability == LOG_DURABILITY_MEMORY ? partition->next_offset
                                                           : partition->durable_offset;
 }
+/* Records of transactions that are neither committed nor aborted begin here, or the high watermark:
+ * readers of committed records and compaction go no further. */
+static ALWAYS_INLINE uint64_t
+partition_last_stable(const struct partition *partition)
+{
+    return partition_high_watermark(partition);
+}
 /* Batch bytes below the high watermark since the partition was opened. */
 static ALWAYS_INLINE uint64_t
 partition_total_bytes(const struct partition *partition)

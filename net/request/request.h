@@ -42,6 +42,13 @@ enum request_kind {
     REQUEST_TRIM,      /* control only: raise the start offset */
     REQUEST_PRUNE,     /* control only, at boot: drop each partition that no REQUEST_OPEN named */
     REQUEST_STOP,      /* control only: flush, seal, checkpoint as clean; answered when done */
+    /* control only, for transactions: u.transaction */
+    REQUEST_TXN_ADMIT, /* the partition belongs to the producer's transaction now: its transactional
+                          batches of that epoch are taken until the marker; kept in memory only */
+    REQUEST_TXN_MARKER, /* append the control batch that ends the transaction here; answered when
+                           durable, base_offset is the marker's */
+    REQUEST_PRODUCERS,  /* u.find.dst: struct request_producer of the partition's producers, as many
+                           as fit; bytes tells how much was written */
     /* to the control tile */
     REQUEST_KAFKA,      /* a whole Kafka request that the gate does not serve itself */
     REQUEST_TOPIC_SEEN, /* gives back the snapshot of a RESPONSE_TOPIC */
@@ -57,7 +64,31 @@ enum request_flags {
      * its piece: the log tile gives the ring back up to produce.release_to as soon as it has copied
      * or refused the batch, long before the response. */
     REQUEST_FLAG_RELEASE = 8,
+    /* READ, ARM: a reader of committed records: gets nothing at or above the last stable offset and
+     * waits for that one to move (arm.high_watermark is then the last stable offset it knows). A
+     * READ puts behind the batches in dst, at the next multiple of 8, a uint64_t count and so many
+     * struct request_aborted: the aborted transactions that touch what it gave. */
+    REQUEST_FLAG_COMMITTED = 16,
 };
+
+/* An aborted transaction whose records a reader must skip: those of the producer from first_offset
+ * on, up to its next abort marker (Fetch, KIP-98). */
+struct request_aborted {
+    int64_t producer_id;
+    uint64_t first_offset;
+};
+
+/* What a partition knows of a producer (DescribeProducers, KIP-664). */
+struct request_producer {
+    int64_t producer_id;
+    int64_t last_append_ms;
+    uint64_t transaction_first_offset; /* UINT64_MAX: no transaction is open */
+    int32_t coordinator_epoch;         /* of the last marker, -1: none */
+    int32_t last_sequence;             /* -1: none */
+    int16_t producer_epoch;
+    uint8_t zero[6];
+};
+_Static_assert(sizeof(struct request_producer) == 40, "eight-byte aligned in an array");
 
 struct topic_snapshot;       /* net/request/topic_snapshot.h */
 struct log_partition_config; /* log/append/log.h; only control and the log tile look inside */
@@ -102,6 +133,13 @@ struct request {
             uint64_t start_offset; /* UINT64_MAX: up to the high watermark */
         } trim;
         struct {
+            int64_t producer_id;
+            int64_t wall_ms;           /* MARKER: the control record's timestamp */
+            int32_t coordinator_epoch; /* MARKER: a smaller one than known is refused */
+            int16_t producer_epoch;    /* MARKER: one more than the producer's fences it */
+            bool is_commit;            /* MARKER */
+        } transaction;
+        struct {
             const uint8_t *frame; /* from the request header on, without the length */
             uint8_t *reply; /* the whole response from the correlation id on is written here */
             uint32_t frame_bytes;
@@ -130,12 +168,13 @@ struct response {
     uint32_t slot;
     uint64_t ctx; /* of the request; MARK: the incarnation */
     /* PRODUCE: first offset; READ: offset of the first batch given; EPOCH_END: end offset; FIND:
-     * its batch. */
+     * its batch; OFFSETS: last stable offset; TXN_MARKER: the marker's. */
     uint64_t base_offset;
     uint64_t high_watermark;
     uint64_t start_offset;
     union {
         uint64_t end_offset;                /* OFFSETS, READ */
+        uint64_t last_stable_offset;        /* READ with REQUEST_FLAG_COMMITTED */
         int64_t append_time_ms;             /* PRODUCE: -1 unless LogAppendTime */
         const struct topic_snapshot *topic; /* TOPIC: borrowed until REQUEST_TOPIC_SEEN */
     } u;
