@@ -11,6 +11,8 @@
 #define CALL_PRODUCER_VERSION 1
 #define CALL_OFFSETS_VERSION 5
 #define CALL_ARENA_BYTES (CLIENT_CALL_BYTES * KAFKA_ARENA_FACTOR + KAFKA_ARENA_REST_BYTES)
+#define CALL_OFFSETS_MAX \
+    512u /* partitions asked by one call: it has a limit of 16 KiB (PROTOCOL.md 10) */
 #define OFFSETS_LATEST (-1)
 #define OFFSETS_EARLIEST (-2)
 
@@ -171,7 +173,7 @@ call_for_offsets(struct eagre_client *client, uint32_t idx, enum call_kind kind)
         &arena, sizeof(*asked) * (subscriber->part_count + 1));
     uint32_t count = 0;
     CHECK(asked != NULL);
-    for (uint32_t i = 0; i < subscriber->part_count; i++) {
+    for (uint32_t i = 0; i < subscriber->part_count && count < CALL_OFFSETS_MAX; i++) {
         if (!part_is_asked(subscriber, &subscriber->parts[i], kind))
             continue;
         kafka_list_offsets_request_partition_defaults(&asked[count]);
@@ -241,13 +243,24 @@ call_send(struct eagre_client *client)
     }
 }
 
+/* Nobody wants its answer any more, and a late one has another number. Pieces that are left are
+ * sent all the same: the server puts the pieces of one call together at a time. */
+static void
+call_drop(struct call *call)
+{
+    if (call->out_done < call->out_bytes)
+        call->is_disowned = true;
+    else
+        call->kind = CALL_NONE;
+}
+
 void
 client__call_step(struct eagre_client *client)
 {
     struct call *call = &client->call;
 
     if (call->kind != CALL_NONE && client->now_ns >= call->give_up_ns)
-        call->kind = CALL_NONE; /* a late answer has another number */
+        call_drop(call);
     if (call->kind == CALL_NONE && !call_next(client))
         return;
     if (call->out_done < call->out_bytes)
@@ -344,7 +357,8 @@ call_finish(struct eagre_client *client, int status)
     case CALL_NONE:
         break;
     }
-    client->call.kind = CALL_NONE;
+    call_drop(&client->call);
+    client->call.give_up_ns = client->now_ns;
     client_tick_soon(client);
 }
 

@@ -73,6 +73,7 @@ config_texts(struct eagre_client *client, const char *host)
     client->text = client_alloc(total);
     if (client->text == NULL)
         return EAGRE_NO_MEMORY;
+    client->text_bytes = total;
     char *at = client->text;
     for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
         size_t bytes = strlen(*texts[i].field) + 1;
@@ -221,7 +222,7 @@ eagre_close(struct eagre_client *client)
     for (uint32_t i = 0; i < CLIENT_PRODUCERS_MAX; i++)
         eagre_producer_close(client->producers[i]);
     for (uint32_t i = 0; i < CLIENT_SUBSCRIBERS_MAX; i++)
-        eagre_unsubscribe(client->subscribers[i]);
+        client__subscriber_free(client->subscribers[i]); /* its session ends too */
     if (client->is_open) {
         session_close(client->session, WIRE_CLOSE_BYE, NULL);
         client->now_ns = clock_now_ns(&client->clock);
@@ -234,6 +235,8 @@ eagre_close(struct eagre_client *client)
     client__call_fini(client);
     client_free(client->topics);
     client_free(client->places);
+    if (client->text != NULL)
+        explicit_bzero(client->text, client->text_bytes); /* user and secret are in it */
     client_free(client->text);
     client_free(client);
 }

@@ -110,6 +110,7 @@ struct subscriber_part {
     uint16_t generation; /* in the subscription's number */
     bool has_end;        /* end offset at the beginning is known */
     bool told;           /* PART_OVER: given out */
+    bool owes_end;       /* the server still serves this subscription; it is to be ended */
     int rc;
     int server_error;
     uint64_t retry_at_ns;
@@ -142,7 +143,8 @@ struct eagre_subscriber {
     uint32_t turn;
     uint8_t *memory;
     uint8_t *unpacked;
-    int rc; /* whole subscription failed; told once */
+    bool is_closing; /* only there until the server was told of its end */
+    int rc;          /* whole subscription failed; told once */
     bool told;
     uint64_t offsets_retry_at_ns;
     struct subscriber_part *current;
@@ -155,6 +157,7 @@ struct eagre_subscriber {
 struct eagre_client {
     struct eagre_config config; /* strings point into text */
     char *text;
+    size_t text_bytes;
     struct clock clock;
     uint64_t now_ns; /* of this poll */
     char why[CLIENT_WHY_BYTES];
@@ -176,6 +179,9 @@ struct eagre_client {
     bool is_open;
     uint32_t datagram_bytes_max; /* of configuration and carrier */
     uint8_t *scratch;            /* [NIC_DATAGRAM_BYTES_MAX] */
+    uint64_t
+        link_at_ns; /* the carrier holds more than this poll could take or give; UINT64_MAX: no */
+    uint64_t resend_at_ns; /* the carrier had no buffer: sending is tried again then; 0: it has */
     uint64_t ping_token;
     uint64_t ping_sent_ns; /* 0: none under way */
     uint64_t pong_ns;      /* 0: none */

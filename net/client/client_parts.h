@@ -102,6 +102,8 @@ void client__deliver_tick(struct eagre_client *client);
 void client__deliver_session_ended(struct eagre_client *client);
 
 /* subscriber.c */
+/* Frees it without a word to the server; NULL is allowed. */
+void client__subscriber_free(struct eagre_subscriber *subscriber);
 void client__subscriber_step(struct eagre_client *client);
 void client__subscriber_fetched(struct eagre_client *client, const struct wire_fetched *fetched);
 void client__subscriber_session_ended(struct eagre_client *client);

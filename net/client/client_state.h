@@ -74,9 +74,10 @@ struct client_topic {
     uint64_t retry_at_ns;
     uint64_t backoff_ns;
     struct eagre_topic_info info;
-    uint32_t filled;     /* partitions of the answer so far */
-    uint32_t place_base; /* of its partitions in client->places */
-    uint32_t place_count;
+    uint32_t filled;      /* partitions of the answer so far */
+    uint32_t place_base;  /* of its partitions in client->places */
+    uint32_t place_count; /* the most partitions it ever had: a topic that was made again with fewer
+                             leaves batches of the others behind, which are reported too */
 };
 
 /* ---- call.c */

@@ -50,6 +50,8 @@ client_control_disconnect(struct control *control)
     control->fd = -1;
     control->out_bytes = control->out_done = control->in_bytes = 0;
     control->state = CONTROL_DOWN;
+    explicit_bzero(control->out, sizeof(control->out)); /* the secret of a JOIN */
+    explicit_bzero(control->in, sizeof(control->in));   /* the keys of a GRANT */
 }
 
 void
@@ -183,6 +185,8 @@ client_control_write(struct eagre_client *client)
         if (wrote == 0)
             break;
         control->out_done += (uint32_t)wrote;
+        if (control->out_done == control->out_bytes) /* no secret stays behind */
+            explicit_bzero(control->out, control->out_bytes);
     }
     bool wants_write = control->out_done < control->out_bytes;
     if (wants_write != control->wants_write)
@@ -256,6 +260,7 @@ client_control_read(struct eagre_client *client)
             return false;
         control->in_bytes -= bytes;
         memmove(control->in, control->in + bytes, control->in_bytes);
+        explicit_bzero(control->in + control->in_bytes, bytes);
     }
     return rc == RC_OK || rc == RC_AGAIN;
 }

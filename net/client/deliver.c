@@ -474,7 +474,7 @@ client__deliver_session_ended(struct eagre_client *client)
     client->sending = NULL;
     for (uint32_t i = 0; i < CLIENT_PRODUCERS_MAX; i++) {
         struct eagre_producer *producer = client->producers[i];
-        for (uint32_t p = 0; producer != NULL && p < producer->topic->info.partition_count; p++)
+        for (uint32_t p = 0; producer != NULL && p < producer->topic->place_count; p++)
             deliver_rewind(client, &producer->partitions[p]);
     }
 }
@@ -530,7 +530,7 @@ client__deliver_tick(struct eagre_client *client)
         struct eagre_producer *producer = client->producers[i];
         if (producer == NULL || producer->pending == 0)
             continue;
-        for (uint32_t p = 0; p < producer->topic->info.partition_count; p++)
+        for (uint32_t p = 0; p < producer->topic->place_count; p++)
             deliver_tick_partition(client, &producer->partitions[p]);
         client_tick_by(client, client->now_ns + CLIENT_TICK_NS);
     }

@@ -5,6 +5,7 @@
 #include "engine/base/check.h"
 
 #define LINK_BURSTS 8u /* of NIC_BURST datagrams, at most, in each direction and poll */
+#define LINK_RETRY_NS (50 * NS_PER_US) /* until a carrier that took nothing is asked again */
 
 int
 client__link_init(struct eagre_client *client)
@@ -57,6 +58,8 @@ client__link_begin(struct eagre_client *client)
         client_say(client, "no memory for the session's keys");
         return false;
     }
+    explicit_bzero(client->grant.client_key, sizeof(client->grant.client_key));
+    explicit_bzero(client->grant.server_key, sizeof(client->grant.server_key));
     bool is_polled = client__carrier_is_polled(client);
     /* Where there is no network, delay tells how busy the peer is, and credit is the brake. */
     bool is_same_host = client->nic->is_same_host || nic_address_is_loopback(&client->data);
@@ -234,18 +237,21 @@ void
 client__link_receive(struct eagre_client *client)
 {
     struct nic_received received[NIC_BURST];
+    uint32_t count = client->nic != NULL ? NIC_BURST : 0;
 
-    for (uint32_t burst = 0; client->nic != NULL && burst < LINK_BURSTS; burst++) {
-        uint32_t count = nic_receive(client->nic, received, NIC_BURST);
+    client->link_at_ns = UINT64_MAX;
+    for (uint32_t burst = 0; count == NIC_BURST && burst < LINK_BURSTS; burst++) {
+        count = nic_receive(client->nic, received, NIC_BURST);
         for (uint32_t i = 0; i < count; i++)
             link_datagram(client, &received[i]);
         nic_release(client->nic, received, count);
         client->done += count;
         if (client->cipher != NULL)
             link_pong(client);
-        if (count < NIC_BURST)
-            break;
     }
+    /* What the carrier has taken from the kernel already does not make its descriptor readable. */
+    if (count == NIC_BURST)
+        client->link_at_ns = client->now_ns;
     if (client->cipher == NULL)
         return;
     session_grant(client->session, SESSION_WINDOW_MAX);
@@ -260,8 +266,11 @@ client__link_transmit(struct eagre_client *client)
     struct nic_sending sends[NIC_BURST];
     bool is_more = client->cipher != NULL;
 
+    client->resend_at_ns = 0;
     for (uint32_t burst = 0; is_more && burst < LINK_BURSTS; burst++) {
         uint32_t count = nic_reserve(client->nic, sends, NIC_BURST);
+        if (count == 0)
+            client->resend_at_ns = client->now_ns + LINK_RETRY_NS;
         uint32_t used = 0;
         while (used < count) {
             uint32_t bytes = session_transmit(
@@ -277,14 +286,18 @@ client__link_transmit(struct eagre_client *client)
         client->done += used;
         is_more = used == NIC_BURST;
     }
-    if (client->nic != NULL)
-        (void)nic_flush(client->nic);
+    if (is_more)
+        client->link_at_ns = client->now_ns;
+    if (client->nic != NULL && nic_flush(client->nic))
+        client->link_at_ns = min_u64(client->link_at_ns, client->now_ns + LINK_RETRY_NS);
 }
 
 uint64_t
 client__link_deadline(const struct eagre_client *client)
 {
-    return client->cipher != NULL ? session_deadline(client->session) : UINT64_MAX;
+    uint64_t session_ns = client->cipher != NULL ? session_deadline(client->session) : UINT64_MAX;
+
+    return min_u64(max_u64(session_ns, client->resend_at_ns), client->link_at_ns);
 }
 
 int

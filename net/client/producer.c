@@ -468,7 +468,7 @@ eagre_flush(struct eagre_producer *producer)
 {
     if (producer->open_count == 0)
         return;
-    for (uint32_t i = 0; i < producer->topic->info.partition_count; i++) {
+    for (uint32_t i = 0; i < producer->topic->place_count; i++) {
         struct client_batch *batch = producer_open_batch(producer, i);
         if (batch == NULL)
             continue;

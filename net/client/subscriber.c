@@ -142,18 +142,49 @@ part_send_credit(struct eagre_subscriber *subscriber, struct subscriber_part *pa
     return true;
 }
 
+/* Tells the server of the end that it is owed. False: the session takes nothing now. */
+static bool
+part_pay_end(struct eagre_subscriber *subscriber, struct subscriber_part *part)
+{
+    if (part->owes_end && part_send_credit(subscriber, part, WIRE_CREDIT_END))
+        part->owes_end = false;
+    return !part->owes_end;
+}
+
+/* A subscriber that the caller has closed goes when every end was said, or with the session. */
+static void
+subscriber_step_closing(struct eagre_subscriber *subscriber)
+{
+    struct eagre_client *client = subscriber->client;
+
+    for (uint32_t i = 0; client->is_open && i < subscriber->part_count; i++)
+        if (!part_pay_end(subscriber, &subscriber->parts[i])) {
+            client_tick_by(client, client->now_ns + CLIENT_TICK_NS / 10);
+            return;
+        }
+    client->subscribers[subscriber->idx] = NULL;
+    subscriber_free(subscriber);
+}
+
 void
 eagre_unsubscribe(struct eagre_subscriber *subscriber)
 {
     if (subscriber == NULL)
         return;
-    struct eagre_client *client = subscriber->client;
+    client__call_disown(subscriber->client, true, subscriber->idx);
+    subscriber->is_closing = true;
+    client__subscriber_fail(subscriber, EAGRE_CLOSED);
+    for (uint32_t i = 0; i < subscriber->part_count; i++)
+        client__part_fail(&subscriber->parts[i], EAGRE_CLOSED, 0);
+    subscriber_step_closing(subscriber);
+}
 
-    for (uint32_t i = 0; client->is_open && i < subscriber->part_count; i++)
-        if (subscriber->parts[i].state == PART_FLOWS)
-            (void)part_send_credit(subscriber, &subscriber->parts[i], WIRE_CREDIT_END);
-    client__call_disown(client, true, subscriber->idx);
-    client->subscribers[subscriber->idx] = NULL;
+void
+client__subscriber_free(struct eagre_subscriber *subscriber)
+{
+    if (subscriber == NULL)
+        return;
+    subscriber->client->subscribers[subscriber->idx] = NULL;
     subscriber_free(subscriber);
 }
 
@@ -164,6 +195,8 @@ client__part_fail(struct subscriber_part *part, int rc, int server_error)
 {
     if (part->state == PART_OVER)
         return;
+    part->owes_end |= part->state == PART_FLOWS &&
+                      server_error == 0; /* else it is over there too */
     part->state = PART_OVER;
     part->rc = rc;
     part->server_error = server_error;
@@ -287,6 +320,10 @@ part_step(struct eagre_subscriber *subscriber, struct subscriber_part *part)
     struct eagre_client *client = subscriber->client;
     uint64_t worth_sending = subscriber->options.receive_bytes / 4;
 
+    if (!part_pay_end(subscriber, part)) {
+        client_tick_by(client, client->now_ns + CLIENT_TICK_NS / 10);
+        return;
+    }
     if (part->state == PART_READY && client->now_ns >= part->retry_at_ns) {
         const struct wire_partition *place = client__topic_place(
             client, subscriber->topic, part->partition);
@@ -303,19 +340,26 @@ part_step(struct eagre_subscriber *subscriber, struct subscriber_part *part)
         client_tick_by(client, client->now_ns + CLIENT_TICK_NS / 10);
 }
 
+static void
+subscriber_step(struct eagre_subscriber *subscriber)
+{
+    if (subscriber->part_count == 0 && subscriber->topic->state == TOPIC_KNOWN)
+        subscriber_begin(subscriber);
+    else if (subscriber->part_count == 0 && subscriber->topic->rc != EAGRE_AGAIN)
+        client__subscriber_fail(subscriber, subscriber->topic->rc);
+    for (uint32_t p = 0; p < subscriber->part_count; p++)
+        part_step(subscriber, &subscriber->parts[p]);
+}
+
 void
 client__subscriber_step(struct eagre_client *client)
 {
     for (uint32_t i = 0; i < CLIENT_SUBSCRIBERS_MAX; i++) {
         struct eagre_subscriber *subscriber = client->subscribers[i];
-        if (subscriber == NULL || subscriber->rc != EAGRE_OK)
-            continue;
-        if (subscriber->part_count == 0 && subscriber->topic->state == TOPIC_KNOWN)
-            subscriber_begin(subscriber);
-        else if (subscriber->part_count == 0 && subscriber->topic->rc != EAGRE_AGAIN)
-            client__subscriber_fail(subscriber, subscriber->topic->rc);
-        for (uint32_t p = 0; p < subscriber->part_count; p++)
-            part_step(subscriber, &subscriber->parts[p]);
+        if (subscriber != NULL && subscriber->is_closing)
+            subscriber_step_closing(subscriber);
+        else if (subscriber != NULL && subscriber->rc == EAGRE_OK)
+            subscriber_step(subscriber);
     }
 }
 
@@ -328,9 +372,12 @@ client__subscriber_session_ended(struct eagre_client *client)
             struct subscriber_part *part = &subscriber->parts[p];
             part->total = 0;
             part->retry_at_ns = 0;
+            part->owes_end = false;
             if (part->state == PART_FLOWS)
                 part->state = PART_READY;
         }
+        if (subscriber != NULL && subscriber->is_closing)
+            client__subscriber_free(subscriber);
     }
     client_tick_soon(client);
 }
@@ -465,7 +512,7 @@ client__subscriber_fetched(struct eagre_client *client, const struct wire_fetche
     if (fetched->piece.total_bytes == 0)
         return;
     if (!part_take_piece(part, &fetched->piece)) {
-        (void)part_send_credit(subscriber, part, WIRE_CREDIT_END);
+        part->owes_end = true;
         part_again(client, part);
     }
 }
