@@ -89,6 +89,8 @@ banner_native(const struct native *native, const struct settings *settings, uint
                                                               : "AES-128-GCM",
            net_count,
            net_count > 1 ? "s" : "");
+    if (settings->native_credentials[0] == '\0')
+        printf("native door: no credentials are set: whoever reaches it may write and read\n");
     printf("carrier: %s\n", native->carrier);
     if (native->note[0] != '\0')
         printf("carrier: %s\n", native->note);

@@ -44,6 +44,9 @@ check_config(const struct exchange_config *config, struct diag_trail *trail)
                        "bind to a private address");
         return RC_DENIED;
     }
+    if (config->credentials[0] == '\0' && !config->is_loopback && !config->is_private)
+        diag_warn("native_without_credentials",
+                  "reason=public_address doing=let_in_whoever_speaks_tls");
     return RC_OK;
 }
 

@@ -3,6 +3,8 @@
 #include "tests/unit/net/exchange/fixture.h"
 
 #include <criterion/criterion.h>
+#include <criterion/redirect.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -47,6 +49,43 @@ Test(exchange_config, refuses_auth_none_on_a_public_address)
     fixture.config.auth = WIRE_AUTH_AEAD;
     cr_assert_eq(exchange_create(&fixture.config, &exchange, &trail), RC_OK, "%s", trail.text);
     exchange_destroy(exchange);
+    fixture_remove(&fixture);
+}
+
+static bool
+warned(const struct exchange_config *config)
+{
+    struct exchange *exchange;
+    struct diag_trail trail = {""};
+    char said[4096] = "";
+
+    cr_redirect_stderr();
+    cr_assert_eq(exchange_create(config, &exchange, &trail), RC_OK, "%s", trail.text);
+    exchange_destroy(exchange);
+    fflush(stderr);
+    (void)fread(said, 1, sizeof(said) - 1, cr_get_redirected_stderr());
+    return strstr(said, "native_without_credentials") != NULL;
+}
+
+Test(exchange_config, warns_of_a_public_address_without_credentials)
+{
+    struct fixture_options options = {.tls = true, .auth = WIRE_AUTH_AEAD};
+
+    fixture_prepare(&fixture, &options);
+    cr_assert_eq(fixture.config.credentials[0], '\0');
+    fixture.config.is_loopback = false;
+    cr_assert(warned(&fixture.config));
+    fixture_remove(&fixture);
+}
+
+Test(exchange_config, says_nothing_of_a_private_address_without_credentials)
+{
+    struct fixture_options options = {.tls = true, .auth = WIRE_AUTH_AEAD};
+
+    fixture_prepare(&fixture, &options);
+    fixture.config.is_loopback = false;
+    fixture.config.is_private = true;
+    cr_assert_not(warned(&fixture.config));
     fixture_remove(&fixture);
 }
 
