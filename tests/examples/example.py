@@ -122,6 +122,16 @@ def create(server, topic, partitions, **config):
     client.create_topics([NewTopic(topic, partitions, 1, config=settings)], request_timeout=SECONDS)[topic].result(SECONDS)
 
 
+def create_compacted(server, topic, partitions=1):
+    """A topic that keeps the latest record of each key; where the server has no compaction yet, one that keeps all."""
+    try:
+        create(server, topic, partitions, cleanup_policy="compact")
+    except KafkaException as refusal:
+        if refusal.args[0].code() != KafkaError.INVALID_CONFIG:
+            raise
+        create(server, topic, partitions, retention_ms=-1)
+
+
 def read_all(address, topic, isolation="read_committed", seconds=SECONDS):
     """All records of a topic as messages, partition by partition in order, up to the end that a reader of that isolation sees."""
     reader = Consumer({"bootstrap.servers": address, "group.id": "examples-check", "enable.auto.commit": False,
