@@ -1,4 +1,4 @@
-/* Requests of consumer groups (8, 9, 11 to 16, 42, 47) and FindCoordinator (10): handed to the
+/* Requests of consumer groups (8, 9, 11 to 16, 28, 42, 47) and FindCoordinator (10): handed to the
  * coordinator whole, which answers now or later. Until its log is read they are told to try again.
  */
 #include "engine/control/control_internal.h"
@@ -104,6 +104,37 @@ commit_unready(struct control *control, struct control_call *call, struct kafka_
 }
 
 static void *
+txn_commit_unready(struct control *control, struct control_call *call, struct kafka_arena *arena)
+{
+    const struct kafka_txn_offset_commit_request *request = call->message;
+    struct kafka_txn_offset_commit_response *response = kafka_arena_take(arena, sizeof(*response));
+    struct kafka_txn_offset_commit_response_topic *topics = kafka_arena_take(
+        arena, request->topics.count * sizeof(*topics) + 8);
+
+    if (topics == NULL)
+        return NULL;
+    kafka_txn_offset_commit_response_defaults(response);
+    for (uint32_t t = 0; t < request->topics.count; t++) {
+        uint32_t count = request->topics.at[t].partitions.count;
+        struct kafka_txn_offset_commit_response_partition *partitions = kafka_arena_take(
+            arena, count * sizeof(*partitions) + 8);
+        if (partitions == NULL)
+            return NULL;
+        for (uint32_t p = 0; p < count; p++) {
+            partitions[p].index = request->topics.at[t].partitions.at[p].index;
+            partitions[p].error = kafka_error_for_version(
+                group_unready_error(control), KAFKA_TXN_OFFSET_COMMIT, call->header.api_version);
+        }
+        topics[t].name = request->topics.at[t].name;
+        topics[t].partitions.at = partitions;
+        topics[t].partitions.count = count;
+    }
+    response->topics.at = topics;
+    response->topics.count = request->topics.count;
+    return response;
+}
+
+static void *
 fetch_unready(struct control *control, struct control_call *call, struct kafka_arena *arena)
 {
     const struct kafka_offset_fetch_request *request = call->message;
@@ -171,6 +202,8 @@ group_unready_of(struct control *control, struct control_call *call, struct kafk
     switch (call->header.api_key) {
     case KAFKA_OFFSET_COMMIT:
         return commit_unready(control, call, arena);
+    case KAFKA_TXN_OFFSET_COMMIT:
+        return txn_commit_unready(control, call, arena);
     case KAFKA_OFFSET_FETCH:
         return fetch_unready(control, call, arena);
     case KAFKA_DESCRIBE_GROUPS:
@@ -200,6 +233,9 @@ group_dispatch(struct control *control, struct control_call *call)
     switch (call->header.api_key) {
     case KAFKA_OFFSET_COMMIT:
         groups_commit(groups, &who, call->message, time);
+        break;
+    case KAFKA_TXN_OFFSET_COMMIT:
+        groups_commit_transaction(groups, &who, call->message, time);
         break;
     case KAFKA_OFFSET_FETCH:
         groups_fetch_offsets(groups, &who, call->message);
@@ -242,6 +278,10 @@ group_reply_bound(const struct control_call *call)
 
 const struct control_api control__apis_of_groups[] = {
     {.key = KAFKA_OFFSET_COMMIT,
+     .begin = group_begin,
+     .dispatch = group_dispatch,
+     .reply_bound = group_reply_bound},
+    {.key = KAFKA_TXN_OFFSET_COMMIT,
      .begin = group_begin,
      .dispatch = group_dispatch,
      .reply_bound = group_reply_bound},

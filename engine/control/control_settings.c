@@ -199,6 +199,7 @@ group_limits(const struct settings *settings)
         .members_max = (uint32_t)settings->group_members_max,
         .size_max = (uint32_t)settings->group_size_max,
         .offsets_max = (uint32_t)settings->group_offsets_max,
+        .transactions_max = (uint32_t)settings->group_transactions_max,
         .memory_bytes = round_up(settings->group_memory_bytes, 4096),
         .metadata_bytes_max = (uint32_t)settings->offset_metadata_bytes_max,
         .session_min_ns = (uint64_t)settings->group_session_ms_min * NS_PER_MS,

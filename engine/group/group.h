@@ -36,10 +36,12 @@ enum group_state {
 
 /* The names in brackets are those of settings.def. */
 struct groups_limits {
-    uint32_t groups_max;   /* [group.groups_max] */
-    uint32_t members_max;  /* [group.members_max] of all groups together */
-    uint32_t size_max;     /* [group.max.size] members of one group */
-    uint32_t offsets_max;  /* [group.offsets_max] committed offsets of all groups together */
+    uint32_t groups_max;  /* [group.groups_max] */
+    uint32_t members_max; /* [group.members_max] of all groups together */
+    uint32_t size_max;    /* [group.max.size] members of one group */
+    uint32_t offsets_max; /* [group.offsets_max] offsets of all groups together, committed ones and
+                             those of open transactions */
+    uint32_t transactions_max; /* [group.transactions_max] open ones that have offsets here */
     uint64_t memory_bytes; /* [group.memory_bytes] texts, subscriptions, assignments; multiple of 4
                               KiB */
     uint32_t metadata_bytes_max; /* [offset.metadata.max.bytes] of one committed offset */
@@ -62,6 +64,20 @@ struct groups_hooks {
     /* Memory for one response, valid until answered. */
     struct kafka_arena (*scratch)(void *ctx);
     uint64_t (*draw)(void *ctx); /* random numbers, not secrets */
+    /* Whether this transaction is open and has this group among its parts: 0, or the Kafka error
+     * that refuses the commit. Without it (NULL) only the epochs of offsets that wait here are
+     * compared, and what a zombie commits after the end of its transaction waits for the next. */
+    int16_t (*check_transaction)(void *ctx, const struct kafka_txn_offset_commit_request *request);
+    /* Answers groups_end_transaction(); NULL where nobody calls that. */
+    void (*ended)(void *ctx, uint64_t token, enum rc rc);
+};
+
+/* The end of a transaction, for the offsets that it has here. */
+struct group_transaction_end {
+    uint64_t token; /* the caller's; given back to `ended` */
+    int64_t producer_id;
+    int16_t producer_epoch; /* also ends what an earlier epoch left; a later one's stays */
+    bool is_commit;
 };
 
 struct groups_config {
@@ -126,6 +142,22 @@ void groups_commit(struct groups *groups,
                    const struct group_call *call,
                    const struct kafka_offset_commit_request *request,
                    struct group_time time);
+/* TxnOffsetCommit: the offsets wait for the end of the transaction; answered when that is durable.
+ */
+void groups_commit_transaction(struct groups *groups,
+                               const struct group_call *call,
+                               const struct kafka_txn_offset_commit_request *request,
+                               struct group_time time);
+/* Makes all offsets that the producer's transaction left in any group committed ones, or drops
+ * them, by one record. `ended` is told exactly once, at once (nothing waits here: repeating an end
+ * after a crash does no harm) or when the record is durable; another rc than RC_OK: nothing has
+ * changed, ask again (RC_AGAIN: no room in the log's buffer now). To be called when the decision
+ * is durable, before the transaction counts as completed; a restarted coordinator repeats it for
+ * each transaction whose decision it finds and whose completion it does not. May be called only
+ * while the group log is loaded. */
+void groups_end_transaction(struct groups *groups,
+                            const struct group_transaction_end *end,
+                            struct group_time time);
 void groups_fetch_offsets(struct groups *groups,
                           const struct group_call *call,
                           const struct kafka_offset_fetch_request *request);
@@ -174,6 +206,8 @@ uint64_t groups_deadline(const struct groups *groups);
 const struct groups_counters *groups_counters(const struct groups *groups);
 uint32_t groups_count(const struct groups *groups, enum group_state state);
 uint64_t groups_memory_used(const struct groups *groups);
+/* Offsets that wait for the end of their transactions. */
+uint32_t groups_pending_offsets(const struct groups *groups);
 const char *group_state_name(enum group_state state);
 
 struct group_view {

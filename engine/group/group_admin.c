@@ -183,7 +183,8 @@ delete_append(struct groups *groups, struct bytes id, uint64_t *ret_number)
 
     if (group == NULL || group->state == GROUP_DEAD)
         return KAFKA_ERROR_GROUP_ID_NOT_FOUND;
-    if (group->state != GROUP_EMPTY || group->pending_count > 0 || group->wait_count > 0)
+    if (group->state != GROUP_EMPTY || group->pending_count > 0 || group->wait_count > 0 ||
+        group->pending_first != SLAB_NONE)
         return KAFKA_ERROR_NON_EMPTY_GROUP;
     for (uint32_t idx = group->offset_first; idx != SLAB_NONE;) {
         const struct group_offset *offset = slab_at(&groups->offsets, idx);
@@ -264,6 +265,12 @@ uint64_t
 groups_memory_used(const struct groups *groups)
 {
     return groups->heap.used_bytes;
+}
+
+uint32_t
+groups_pending_offsets(const struct groups *groups)
+{
+    return groups->pending_offsets;
 }
 
 bool

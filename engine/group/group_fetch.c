@@ -8,23 +8,49 @@ struct fetch_partition {
     int64_t offset;
     int32_t leader_epoch;
     struct bytes metadata;
+    int16_t error;
+};
+
+/* What the files below look at. */
+struct fetch {
+    const struct groups *groups;
+    const struct group *group; /* NULL: unknown */
+    struct kafka_arena *arena;
+    bool is_stable; /* offsets of open transactions are waited for (KIP-447) */
 };
 
 static struct fetch_partition
-fetch_one(const struct groups *groups,
-          const struct group *group,
-          struct bytes topic,
-          int32_t partition)
+fetch_one(const struct fetch *fetch, struct bytes topic, int32_t partition)
 {
-    const struct group_offset *offset = group == NULL || partition < 0
-                                            ? NULL
-                                            : offset__find(
-                                                  groups, group, topic, (uint32_t)partition);
+    struct fetch_partition found = {-1, -1, bytes__or_empty((struct bytes){0}), 0};
 
-    if (offset == NULL)
-        return (struct fetch_partition){-1, -1, bytes__or_empty((struct bytes){0})};
-    return (struct fetch_partition){
-        offset->offset, offset->leader_epoch, bytes__or_empty(offset->metadata)};
+    if (fetch->group == NULL || partition < 0)
+        return found;
+    if (fetch->is_stable && fetch->group->pending_first != SLAB_NONE &&
+        pending__find(fetch->groups, fetch->group, topic, (uint32_t)partition, SLAB_NONE) != NULL) {
+        found.error = KAFKA_ERROR_UNSTABLE_OFFSET_COMMIT;
+        return found;
+    }
+    const struct group_offset *offset = offset__find(
+        fetch->groups, fetch->group, topic, (uint32_t)partition);
+    if (offset != NULL)
+        found = (struct fetch_partition){
+            offset->offset, offset->leader_epoch, bytes__or_empty(offset->metadata), 0};
+    return found;
+}
+
+static struct kafka_offset_fetch_response_partitions
+fetch_partition(const struct fetch *fetch, struct bytes topic, int32_t partition)
+{
+    struct fetch_partition found = fetch_one(fetch, topic, partition);
+
+    return (struct kafka_offset_fetch_response_partitions){
+        .index = partition,
+        .committed_offset = found.offset,
+        .committed_leader_epoch = found.leader_epoch,
+        .metadata = found.metadata,
+        .error = found.error,
+    };
 }
 
 /* Topics of a group one after the other: sorts the group's offsets by topic index. */
@@ -51,11 +77,11 @@ fetch_all_indexes(const struct groups *groups, const struct group *group, uint32
 
 /* Every offset of a group as topics and partitions. False: scratch memory is too small. */
 static bool
-fetch_all(const struct groups *groups,
-          const struct group *group,
-          struct kafka_arena *arena,
-          struct kafka_offset_fetch_response_group *ret)
+fetch_all(const struct fetch *fetch, struct kafka_offset_fetch_response_group *ret)
 {
+    const struct groups *groups = fetch->groups;
+    const struct group *group = fetch->group;
+    struct kafka_arena *arena = fetch->arena;
     uint32_t count = group == NULL ? 0 : group->offset_count;
 
     ret->topics.at = kafka_arena_take(arena, 8); /* empty, not null */
@@ -80,12 +106,8 @@ fetch_all(const struct groups *groups,
             topics[topic_count++].partitions.at = &partitions[i];
         }
         topics[topic_count - 1].partitions.count++;
-        partitions[i] = (struct kafka_offset_fetch_response_partitions){
-            .index = (int32_t)offset->partition,
-            .committed_offset = offset->offset,
-            .committed_leader_epoch = offset->leader_epoch,
-            .metadata = bytes__or_empty(offset->metadata),
-        };
+        partitions[i] = fetch_partition(
+            fetch, offset__topic(groups, offset)->name, (int32_t)offset->partition);
     }
     ret->topics.at = topics;
     ret->topics.count = topic_count;
@@ -93,12 +115,11 @@ fetch_all(const struct groups *groups,
 }
 
 static bool
-fetch_named(const struct groups *groups,
-            const struct group *group,
+fetch_named(const struct fetch *fetch,
             const struct kafka_offset_fetch_request_group *request,
-            struct kafka_arena *arena,
             struct kafka_offset_fetch_response_group *ret)
 {
+    struct kafka_arena *arena = fetch->arena;
     uint32_t topic_count = request->topics.count;
     struct kafka_offset_fetch_response_topics *topics = kafka_arena_take(
         arena, topic_count * sizeof(*topics) + 8);
@@ -109,16 +130,8 @@ fetch_named(const struct groups *groups,
             arena, wanted->count * sizeof(*partitions) + 8);
         if (partitions == NULL)
             return false;
-        for (uint32_t p = 0; p < wanted->count; p++) {
-            struct fetch_partition found = fetch_one(
-                groups, group, request->topics.at[t].name, wanted->at[p]);
-            partitions[p] = (struct kafka_offset_fetch_response_partitions){
-                .index = wanted->at[p],
-                .committed_offset = found.offset,
-                .committed_leader_epoch = found.leader_epoch,
-                .metadata = found.metadata,
-            };
-        }
+        for (uint32_t p = 0; p < wanted->count; p++)
+            partitions[p] = fetch_partition(fetch, request->topics.at[t].name, wanted->at[p]);
         topics[t].name = request->topics.at[t].name;
         topics[t].topic_id = request->topics.at[t].topic_id;
         topics[t].partitions.at = partitions;
@@ -130,16 +143,13 @@ fetch_named(const struct groups *groups,
 }
 
 static bool
-fetch_group(const struct groups *groups,
+fetch_group(struct fetch *fetch,
             const struct kafka_offset_fetch_request_group *request,
-            struct kafka_arena *arena,
             struct kafka_offset_fetch_response_group *ret)
 {
-    const struct group *group = group__find(groups, request->group_id);
-
+    fetch->group = group__find(fetch->groups, request->group_id);
     ret->group_id = request->group_id;
-    return request->topics.at == NULL ? fetch_all(groups, group, arena, ret)
-                                      : fetch_named(groups, group, request, arena, ret);
+    return request->topics.at == NULL ? fetch_all(fetch, ret) : fetch_named(fetch, request, ret);
 }
 
 /* The old flat form is the new one with one group; structs are copied because their types differ.
@@ -164,6 +174,7 @@ fetch_flatten(const struct kafka_offset_fetch_response_group *group,
                 .committed_offset = from->partitions.at[p].committed_offset,
                 .committed_leader_epoch = from->partitions.at[p].committed_leader_epoch,
                 .metadata = from->partitions.at[p].metadata,
+                .error = from->partitions.at[p].error,
             };
         topics[t].name = from->name;
         topics[t].partitions.at = partitions;
@@ -200,6 +211,7 @@ groups_fetch_offsets(struct groups *groups,
                      const struct kafka_offset_fetch_request *request)
 {
     struct kafka_arena arena = groups->config.hooks.scratch(groups->config.hooks.ctx);
+    struct fetch fetch = {.groups = groups, .arena = &arena, .is_stable = request->require_stable};
     struct kafka_offset_fetch_response response;
     bool fits;
 
@@ -207,7 +219,7 @@ groups_fetch_offsets(struct groups *groups,
     if (call->version < 8) {
         struct kafka_offset_fetch_request_group one;
         struct kafka_offset_fetch_response_group found = {0};
-        fits = fetch_lift(request, &arena, &one) && fetch_group(groups, &one, &arena, &found) &&
+        fits = fetch_lift(request, &arena, &one) && fetch_group(&fetch, &one, &found) &&
                fetch_flatten(&found, &arena, &response);
         response.error = fits ? KAFKA_ERROR_NONE : KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
         groups__answer(groups, call->token, &response);
@@ -217,7 +229,7 @@ groups_fetch_offsets(struct groups *groups,
     struct kafka_offset_fetch_response_group *list = kafka_arena_take(&arena,
                                                                       count * sizeof(*list) + 8);
     for (uint32_t i = 0; list != NULL && i < count; i++)
-        if (!fetch_group(groups, &request->groups.at[i], &arena, &list[i])) {
+        if (!fetch_group(&fetch, &request->groups.at[i], &list[i])) {
             list[i] = (struct kafka_offset_fetch_response_group){
                 .group_id = request->groups.at[i].group_id,
                 .error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE};
@@ -276,9 +288,12 @@ delete_append(struct groups *groups,
         for (uint32_t p = 0; p < topic->partitions.count; p++, item++) {
             uint32_t partition = (uint32_t)topic->partitions.at[p].index;
             wait->errors[item] = KAFKA_ERROR_NONE;
-            if (offset__find(groups, group, topic->name, partition) == NULL)
+            struct group_offset *offset = offset__find(groups, group, topic->name, partition);
+            if (offset == NULL)
                 continue;
-            if (!record__append_offset_gone(groups, group, topic->name, partition, &wait->number))
+            if (record__append_offset_gone(groups, group, topic->name, partition, &wait->number))
+                offset->record_number = wait->number;
+            else
                 wait->errors[item] = KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
         }
     }

@@ -1,11 +1,6 @@
 /* What the files of this folder share.
  *
- *   group_table.c    groups and members: find, add, remove         group_rebalance.c  from joins to
- * a generation group_join.c     JoinGroup      group_member.c  SyncGroup, Heartbeat, LeaveGroup
- *   group_offset.c   committed offsets: table, commit              group_fetch.c      OffsetFetch,
- * OffsetDelete group_admin.c    describe, list, delete, views                 group_record.c the
- * log's records group_time.c     time-outs and expiry
- *
+ * What stands in which file is told by the README. The smaller structs are in group_parts.h.
  * Indexes are 32 bits with SLAB_NONE for "none". */
 #ifndef EAGRE_ENGINE_GROUP_GROUP_INNER_H
 #define EAGRE_ENGINE_GROUP_GROUP_INNER_H
@@ -44,6 +39,7 @@ struct group {
     uint32_t joined_count;  /* members whose Join is parked */
     uint32_t offset_first;
     uint32_t offset_count;
+    uint32_t pending_first; /* offsets of open transactions */
     uint32_t
         wait_count; /* answers that wait for a record of this group; while any does, it stays */
     uint64_t
@@ -92,14 +88,17 @@ struct groups {
     struct slab topics;
     struct slab offsets;
     struct slab waits;
+    struct slab txns;
     uint32_t *group_buckets; /* [group_mask + 1] */
     uint32_t *member_buckets;
     uint32_t *topic_buckets;
     uint32_t *offset_buckets;
+    uint32_t *txn_buckets;
     uint32_t group_mask;
     uint32_t member_mask;
     uint32_t topic_mask;
     uint32_t offset_mask;
+    uint32_t txn_mask;
     struct buddy pool;
     struct group_heap heap;
     uint32_t wait_first; /* in the order of their numbers */
@@ -108,6 +107,9 @@ struct groups {
     uint64_t deadline_ns; /* nearest of all groups; never later than the truth */
     uint64_t expiry_ns;
     uint32_t offsets_promised; /* to commits that are not durable yet */
+    uint32_t pending_offsets;  /* of open transactions */
+    uint64_t offset_serial;    /* of the last change of any offset */
+    uint64_t durable_number;   /* as groups_durable() was told */
     uint8_t *record;           /* [GROUP_RECORD_BYTES_MAX] a record under construction */
     struct groups_counters counters;
 };
@@ -215,30 +217,6 @@ int16_t group__check_member(const struct groups *groups,
                             struct bytes instance,
                             struct member **ret_member);
 
-/* group_offset.c */
-struct group_offset *offset__find(const struct groups *groups,
-                                  const struct group *group,
-                                  struct bytes topic,
-                                  uint32_t partition);
-struct group_offset_new {
-    struct bytes topic;
-    uint32_t partition;
-    int32_t leader_epoch;
-    int64_t offset;
-    int64_t commit_ms;
-    struct bytes metadata;
-};
-/* False: a limit is reached. */
-bool offset__set(struct groups *groups,
-                 struct group *group,
-                 const struct group_offset_new *new) MUST_USE;
-void offset__remove(struct groups *groups, struct group_offset *offset);
-struct group_topic *offset__topic(const struct groups *groups, const struct group_offset *offset);
-
-/* Queues an answer behind a record's number. The caller made sure that waits.used < waits.count. */
-void wait__add(struct groups *groups, const struct group_wait *new);
-void offset__commit_durable(struct groups *groups, struct group_wait *wait, enum rc rc);
-void offset__delete_durable(struct groups *groups, struct group_wait *wait, enum rc rc);
 void group__delete_durable(struct groups *groups, struct group_wait *wait, enum rc rc);
 
 #endif

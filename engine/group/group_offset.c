@@ -1,5 +1,4 @@
-/* Committed offsets: the table, and OffsetCommit. A commit becomes visible when its records are
- * durable, and is answered then. */
+/* The table of offsets, and the answers that wait for records. */
 #include "engine/group/group_inner.h"
 
 /* ---- topics: each name is kept once */
@@ -85,7 +84,8 @@ offset_find(const struct groups *groups, uint32_t group, uint32_t topic, uint32_
 {
     for (uint32_t idx = *offset_bucket(groups, group, topic, partition); idx != SLAB_NONE;) {
         struct group_offset *offset = slab_at(&groups->offsets, idx);
-        if (offset->group == group && offset->topic == topic && offset->partition == partition)
+        if (offset->group == group && offset->topic == topic && offset->partition == partition &&
+            offset->txn == SLAB_NONE)
             return offset;
         idx = offset->next;
     }
@@ -105,11 +105,79 @@ offset__find(const struct groups *groups,
                : offset_find(groups, group__idx(groups, group), topic_idx, partition);
 }
 
-static struct group_offset *
-offset_add(struct groups *groups, struct group *group, struct bytes topic, uint32_t partition)
+struct group_offset *
+pending__find(const struct groups *groups,
+              const struct group *group,
+              struct bytes topic_name,
+              uint32_t partition,
+              uint32_t txn)
+{
+    uint32_t topic = topic_find(groups, topic_name);
+    uint32_t group_idx = group__idx(groups, group);
+
+    if (topic == SLAB_NONE)
+        return NULL;
+    for (uint32_t idx = *offset_bucket(groups, group_idx, topic, partition); idx != SLAB_NONE;) {
+        struct group_offset *offset = slab_at(&groups->offsets, idx);
+        if (offset->group == group_idx && offset->topic == topic &&
+            offset->partition == partition && offset->txn != SLAB_NONE &&
+            (offset->txn == txn || txn == SLAB_NONE))
+            return offset;
+        idx = offset->next;
+    }
+    return NULL;
+}
+
+static uint32_t
+offset_idx(const struct groups *groups, const struct group_offset *offset)
+{
+    return (uint32_t)((size_t)((const uint8_t *)offset - groups->offsets.objects) /
+                      groups->offsets.object_bytes);
+}
+
+/* Into the list of its group that it belongs to. */
+static void
+offset_link(struct groups *groups, struct group_offset *offset)
+{
+    struct group *group = group__at(groups, offset->group);
+    bool is_pending = offset->txn != SLAB_NONE;
+    uint32_t *first = is_pending ? &group->pending_first : &group->offset_first;
+    uint32_t idx = offset_idx(groups, offset);
+
+    offset->before = SLAB_NONE;
+    offset->after = *first;
+    if (*first != SLAB_NONE)
+        ((struct group_offset *)slab_at(&groups->offsets, *first))->before = idx;
+    *first = idx;
+    group->offset_count += !is_pending;
+    groups->pending_offsets += is_pending;
+}
+
+static void
+offset_unlink(struct groups *groups, struct group_offset *offset)
+{
+    struct group *group = group__at(groups, offset->group);
+    bool is_pending = offset->txn != SLAB_NONE;
+    uint32_t *first = is_pending ? &group->pending_first : &group->offset_first;
+
+    if (offset->before == SLAB_NONE)
+        *first = offset->after;
+    else
+        ((struct group_offset *)slab_at(&groups->offsets, offset->before))->after = offset->after;
+    if (offset->after != SLAB_NONE)
+        ((struct group_offset *)slab_at(&groups->offsets, offset->after))->before = offset->before;
+    group->offset_count -= !is_pending;
+    groups->pending_offsets -= is_pending;
+}
+
+struct group_offset *
+offset__add(struct groups *groups,
+            struct group *group,
+            const struct group_offset_new *new,
+            uint32_t txn)
 {
     uint32_t group_idx = group__idx(groups, group);
-    uint32_t topic_idx = topic_use(groups, topic);
+    uint32_t topic_idx = topic_use(groups, new->topic);
     uint32_t idx = topic_idx == SLAB_NONE ? SLAB_NONE : slab_take(&groups->offsets);
 
     if (idx == SLAB_NONE) {
@@ -117,45 +185,56 @@ offset_add(struct groups *groups, struct group *group, struct bytes topic, uint3
             topic_drop(groups, topic_idx);
         return NULL;
     }
-    uint32_t *bucket = offset_bucket(groups, group_idx, topic_idx, partition);
+    uint32_t *bucket = offset_bucket(groups, group_idx, topic_idx, new->partition);
     struct group_offset *offset = slab_at(&groups->offsets, idx);
     *offset = (struct group_offset){
         .group = group_idx,
         .topic = topic_idx,
-        .partition = partition,
-        .before = SLAB_NONE,
-        .after = group->offset_first,
+        .partition = new->partition,
+        .offset = GROUP_OFFSET_NONE,
+        .txn = txn,
+        .txn_before = SLAB_NONE,
+        .txn_after = SLAB_NONE,
         .next = *bucket,
     };
     *bucket = idx;
-    if (group->offset_first != SLAB_NONE)
-        ((struct group_offset *)slab_at(&groups->offsets, group->offset_first))->before = idx;
-    group->offset_first = idx;
-    group->offset_count++;
+    offset_link(groups, offset);
     return offset;
 }
 
 void
 offset__remove(struct groups *groups, struct group_offset *offset)
 {
-    uint32_t idx = (uint32_t)((size_t)((uint8_t *)offset - groups->offsets.objects) /
-                              groups->offsets.object_bytes);
-    struct group *group = group__at(groups, offset->group);
+    uint32_t idx = offset_idx(groups, offset);
     uint32_t *link = offset_bucket(groups, offset->group, offset->topic, offset->partition);
 
     while (*link != idx)
         link = &((struct group_offset *)slab_at(&groups->offsets, *link))->next;
     *link = offset->next;
-    if (offset->before == SLAB_NONE)
-        group->offset_first = offset->after;
-    else
-        ((struct group_offset *)slab_at(&groups->offsets, offset->before))->after = offset->after;
-    if (offset->after != SLAB_NONE)
-        ((struct group_offset *)slab_at(&groups->offsets, offset->after))->before = offset->before;
-    group->offset_count--;
+    offset_unlink(groups, offset);
+    if (offset->txn != SLAB_NONE)
+        txn__unlink(groups, offset);
     group_heap_drop(&groups->heap, &offset->metadata);
     topic_drop(groups, offset->topic);
     slab_give(&groups->offsets, idx);
+}
+
+void
+offset__settle(struct groups *groups, struct group_offset *offset)
+{
+    struct group_offset *committed = offset_find(
+        groups, offset->group, offset->topic, offset->partition);
+
+    if (committed != NULL && committed->serial > offset->serial) {
+        offset__remove(groups, offset); /* somebody committed past the transaction */
+        return;
+    }
+    if (committed != NULL)
+        offset__remove(groups, committed);
+    offset_unlink(groups, offset);
+    txn__unlink(groups, offset);
+    offset->txn = SLAB_NONE;
+    offset_link(groups, offset);
 }
 
 bool
@@ -169,7 +248,7 @@ offset__set(struct groups *groups, struct group *group, const struct group_offse
     }
     struct group_offset *offset = offset__find(groups, group, new->topic, new->partition);
     if (offset == NULL)
-        offset = offset_add(groups, group, new->topic, new->partition);
+        offset = offset__add(groups, group, new, SLAB_NONE);
     if (offset == NULL) {
         group_heap_drop(&groups->heap, &metadata);
         groups->counters.limits_reached++;
@@ -180,6 +259,7 @@ offset__set(struct groups *groups, struct group *group, const struct group_offse
     offset->offset = new->offset;
     offset->leader_epoch = new->leader_epoch;
     offset->commit_ms = new->commit_ms;
+    offset->serial = ++groups->offset_serial;
     return true;
 }
 
@@ -226,6 +306,12 @@ wait_finish(struct groups *groups, struct group_wait *wait, enum rc rc, struct g
     case GROUP_WAIT_DELETE_OFFSETS:
         offset__delete_durable(groups, wait, rc);
         break;
+    case GROUP_WAIT_TXN_COMMIT:
+        pending__commit_durable(groups, wait, rc);
+        break;
+    case GROUP_WAIT_TXN_END:
+        txn__end_durable(groups, wait, rc);
+        break;
     }
     group_heap_give(&groups->heap, wait->errors, wait->error_count * sizeof(int16_t));
 }
@@ -233,6 +319,7 @@ wait_finish(struct groups *groups, struct group_wait *wait, enum rc rc, struct g
 void
 groups_durable(struct groups *groups, uint64_t number, enum rc rc, struct group_time time)
 {
+    groups->durable_number = max_u64(groups->durable_number, number);
     while (groups->wait_first != SLAB_NONE) {
         uint32_t idx = groups->wait_first;
         struct group_wait *wait = slab_at(&groups->waits, idx);
@@ -244,222 +331,4 @@ groups_durable(struct groups *groups, uint64_t number, enum rc rc, struct group_
         wait_finish(groups, wait, rc, time);
         slab_give(&groups->waits, idx);
     }
-}
-
-/* ---- OffsetCommit */
-
-static uint32_t
-commit_count(const struct kafka_offset_commit_request *request)
-{
-    uint32_t count = 0;
-
-    for (uint32_t t = 0; t < request->topics.count; t++)
-        count += request->topics.at[t].partitions.count;
-    return count;
-}
-
-static void
-commit_answer(struct groups *groups,
-              uint64_t token,
-              const struct kafka_offset_commit_request *request,
-              const int16_t *errors,
-              int16_t error)
-{
-    struct kafka_arena arena = groups->config.hooks.scratch(groups->config.hooks.ctx);
-    struct kafka_offset_commit_response response;
-    struct kafka_offset_commit_response_topic *topics = kafka_arena_take(
-        &arena, request->topics.count * sizeof(*topics));
-    struct kafka_offset_commit_response_partition *partitions = kafka_arena_take(
-        &arena, commit_count(request) * sizeof(*partitions));
-
-    kafka_offset_commit_response_defaults(&response);
-    CHECK(topics != NULL && partitions != NULL); /* smaller than the request's own structs */
-    uint32_t item = 0;
-    for (uint32_t t = 0; t < request->topics.count; t++) {
-        topics[t].name = request->topics.at[t].name;
-        topics[t].topic_id = request->topics.at[t].topic_id;
-        topics[t].partitions.at = &partitions[item];
-        topics[t].partitions.count = request->topics.at[t].partitions.count;
-        for (uint32_t p = 0; p < topics[t].partitions.count; p++, item++) {
-            partitions[item].index = request->topics.at[t].partitions.at[p].index;
-            partitions[item].error = error;
-            if (errors != NULL)
-                partitions[item].error = errors[item];
-        }
-    }
-    response.topics.at = topics;
-    response.topics.count = request->topics.count;
-    groups__answer(groups, token, &response);
-}
-
-/* Whether this caller may commit in this group now; 0 or a Kafka error. A commit without a member
- * is for groups that nobody manages (simple consumers, tools): only while they are empty. */
-static int16_t
-commit_check(struct groups *groups,
-             struct group **group,
-             const struct group_call *call,
-             const struct kafka_offset_commit_request *request,
-             struct group_time time)
-{
-    int32_t generation = request->generation_id_or_member_epoch;
-    struct member *member;
-
-    if (request->group_id.count == 0 || request->group_id.count > GROUP_ID_BYTES_MAX)
-        return KAFKA_ERROR_INVALID_GROUP_ID;
-    if (*group == NULL && generation >= 0)
-        return call->version >= 9 ? KAFKA_ERROR_GROUP_ID_NOT_FOUND : KAFKA_ERROR_ILLEGAL_GENERATION;
-    if (*group == NULL) {
-        *group = group__add(groups, request->group_id);
-        if (*group == NULL)
-            return KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
-        (*group)->state_ms = time.wall_ms;
-        group__wake(groups, *group, time.now_ns + GROUP_EXPIRY_NS);
-        return KAFKA_ERROR_NONE;
-    }
-    if ((*group)->state == GROUP_DEAD)
-        return KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
-    if (generation < 0 && (*group)->state == GROUP_EMPTY)
-        return KAFKA_ERROR_NONE;
-    int16_t error = group__check_member(
-        groups, *group, request->member_id, request->group_instance_id, &member);
-    if (error != KAFKA_ERROR_NONE)
-        return error;
-    if ((member->flags & MEMBER_PENDING) != 0)
-        return KAFKA_ERROR_UNKNOWN_MEMBER_ID;
-    if (generation != (*group)->generation)
-        return KAFKA_ERROR_ILLEGAL_GENERATION;
-    if ((*group)->state == GROUP_COMPLETING)
-        return KAFKA_ERROR_REBALANCE_IN_PROGRESS;
-    member__heard(groups, member, time.now_ns);
-    return KAFKA_ERROR_NONE;
-}
-
-static struct group_offset_new
-commit_new(const struct kafka_offset_commit_request_topic *topic,
-           const struct kafka_offset_commit_request_partition *partition,
-           int64_t wall_ms)
-{
-    return (struct group_offset_new){
-        .topic = topic->name,
-        .partition = (uint32_t)partition->index,
-        .leader_epoch = partition->committed_leader_epoch,
-        .offset = partition->committed_offset,
-        .commit_ms = wall_ms,
-        .metadata = partition->committed_metadata,
-    };
-}
-
-/* 0 when the record of one partition's offset was appended. */
-static int16_t
-commit_append_one(struct groups *groups,
-                  struct group *group,
-                  const struct group_offset_new *new,
-                  struct group_wait *wait)
-{
-    bool is_known = offset__find(groups, group, new->topic, new->partition) != NULL;
-
-    if (new->metadata.count > groups->config.limits.metadata_bytes_max)
-        return KAFKA_ERROR_OFFSET_METADATA_TOO_LARGE;
-    if (!is_known &&
-        groups->offsets.used + groups->offsets_promised + wait->promised >= groups->offsets.count) {
-        groups->counters.limits_reached++;
-        return KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
-    }
-    if (!record__append_offset(groups, group, new, &wait->number))
-        return KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
-    wait->promised += !is_known;
-    return KAFKA_ERROR_NONE;
-}
-
-/* Appends the records of all partitions that can be committed; notes an error for each other.
- * wait->number stays 0 when there is none. */
-static void
-commit_append(struct groups *groups,
-              struct group *group,
-              const struct kafka_offset_commit_request *request,
-              struct group_wait *wait)
-{
-    const struct groups_hooks *hooks = &groups->config.hooks;
-    uint32_t item = 0;
-
-    for (uint32_t t = 0; t < request->topics.count; t++) {
-        const struct kafka_offset_commit_request_topic *topic = &request->topics.at[t];
-        uint32_t partition_count = hooks->partition_count(hooks->ctx, topic->name);
-        for (uint32_t p = 0; p < topic->partitions.count; p++, item++) {
-            struct group_offset_new new = commit_new(
-                topic, &topic->partitions.at[p], wait->wall_ms);
-            wait->errors[item] = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
-            if (new.partition < partition_count)
-                wait->errors[item] = commit_append_one(groups, group, &new, wait);
-        }
-    }
-}
-
-void
-groups_commit(struct groups *groups,
-              const struct group_call *call,
-              const struct kafka_offset_commit_request *request,
-              struct group_time time)
-{
-    struct group *group = group__find(groups, request->group_id);
-    int16_t error = commit_check(groups, &group, call, request, time);
-    uint32_t count = commit_count(request);
-    struct group_wait wait = {
-        .token = call->token,
-        .request = request,
-        .kind = GROUP_WAIT_COMMIT,
-        .version = call->version,
-        .error_count = count,
-        .wall_ms = time.wall_ms,
-    };
-
-    if (error == KAFKA_ERROR_NONE && count > 0 && groups->waits.used == groups->waits.count)
-        error = KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
-    if (error == KAFKA_ERROR_NONE && count > 0) {
-        wait.errors = group_heap_take(&groups->heap, count * sizeof(int16_t));
-        if (wait.errors == NULL)
-            error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
-    }
-    if (error != KAFKA_ERROR_NONE || count == 0) {
-        groups->counters.commits_refused += count;
-        commit_answer(groups, call->token, request, NULL, error);
-        return;
-    }
-    wait.group = group__idx(groups, group);
-    commit_append(groups, group, request, &wait);
-    if (wait.number == 0) {
-        commit_answer(groups, call->token, request, wait.errors, error);
-        groups->counters.commits_refused += count;
-        group_heap_give(&groups->heap, wait.errors, count * sizeof(int16_t));
-        return;
-    }
-    groups->offsets_promised += wait.promised;
-    wait__add(groups, &wait);
-}
-
-void
-offset__commit_durable(struct groups *groups, struct group_wait *wait, enum rc rc)
-{
-    const struct kafka_offset_commit_request *request = wait->request;
-    struct group *group = group__at(groups, wait->group);
-    uint32_t item = 0;
-
-    CHECK(groups->offsets_promised >= wait->promised);
-    groups->offsets_promised -= wait->promised;
-    for (uint32_t t = 0; t < request->topics.count; t++) {
-        const struct kafka_offset_commit_request_topic *topic = &request->topics.at[t];
-        for (uint32_t p = 0; p < topic->partitions.count; p++, item++) {
-            struct group_offset_new new = commit_new(
-                topic, &topic->partitions.at[p], wait->wall_ms);
-            if (wait->errors[item] != KAFKA_ERROR_NONE)
-                groups->counters.commits_refused++;
-            else if (rc != RC_OK)
-                wait->errors[item] = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
-            else if (!offset__set(groups, group, &new))
-                wait->errors[item] = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
-            else
-                groups->counters.commits++;
-        }
-    }
-    commit_answer(groups, wait->token, request, wait->errors, KAFKA_ERROR_NONE);
 }

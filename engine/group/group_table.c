@@ -15,6 +15,7 @@ enum {
     PART_TOPICS,
     PART_OFFSETS,
     PART_WAITS,
+    PART_TXNS,
     PART_BUCKETS,
     PART_PAGES,
     PART_RECORD,
@@ -42,7 +43,8 @@ static uint64_t
 table_layout(const struct groups_limits *limits, struct groups_part parts[PARTS])
 {
     uint64_t buckets = table_buckets(limits->groups_max) + table_buckets(limits->members_max) +
-                       2 * (uint64_t)table_buckets(limits->offsets_max);
+                       2 * (uint64_t)table_buckets(limits->offsets_max) +
+                       table_buckets(limits->transactions_max);
     const uint64_t bytes[PARTS] = {
         [PART_SELF] = sizeof(struct groups),
         [PART_GROUPS] = slab_footprint(sizeof(struct group), limits->groups_max),
@@ -50,6 +52,7 @@ table_layout(const struct groups_limits *limits, struct groups_part parts[PARTS]
         [PART_TOPICS] = slab_footprint(sizeof(struct group_topic), limits->offsets_max),
         [PART_OFFSETS] = slab_footprint(sizeof(struct group_offset), limits->offsets_max),
         [PART_WAITS] = slab_footprint(sizeof(struct group_wait), table_waits(limits)),
+        [PART_TXNS] = slab_footprint(sizeof(struct group_txn), limits->transactions_max),
         [PART_BUCKETS] = buckets * sizeof(uint32_t),
         [PART_PAGES] = buddy_footprint(limits->memory_bytes),
         [PART_RECORD] = GROUP_RECORD_BYTES_MAX,
@@ -96,7 +99,7 @@ groups_init(void *memory,
     uint8_t *base = memory;
 
     if (limits->groups_max == 0 || limits->members_max == 0 || limits->offsets_max == 0 ||
-        limits->size_max == 0 || limits->memory_bytes < MIB ||
+        limits->transactions_max == 0 || limits->size_max == 0 || limits->memory_bytes < MIB ||
         limits->memory_bytes % BUDDY_BLOCK_MIN != 0 ||
         limits->session_min_ns > limits->session_max_ns) {
         diag_trail_add(trail, "a limit of groups is zero or out of order");
@@ -123,6 +126,10 @@ groups_init(void *memory,
               base + parts[PART_WAITS].at,
               sizeof(struct group_wait),
               table_waits(limits));
+    slab_init(&groups->txns,
+              base + parts[PART_TXNS].at,
+              sizeof(struct group_txn),
+              limits->transactions_max);
     uint32_t *buckets = (uint32_t *)(void *)(base + parts[PART_BUCKETS].at);
     groups->group_buckets = table_take_buckets(&buckets, limits->groups_max, &groups->group_mask);
     groups->member_buckets = table_take_buckets(
@@ -130,6 +137,7 @@ groups_init(void *memory,
     groups->topic_buckets = table_take_buckets(&buckets, limits->offsets_max, &groups->topic_mask);
     groups->offset_buckets = table_take_buckets(
         &buckets, limits->offsets_max, &groups->offset_mask);
+    groups->txn_buckets = table_take_buckets(&buckets, limits->transactions_max, &groups->txn_mask);
     buddy_init(&groups->pool,
                base + parts[PART_PAGES].at,
                base + parts[PART_POOL].at,
@@ -186,6 +194,7 @@ group__add(struct groups *groups, struct bytes id)
         .member_first = SLAB_NONE,
         .member_last = SLAB_NONE,
         .offset_first = SLAB_NONE,
+        .pending_first = SLAB_NONE,
         .deadline_ns = NO_DEADLINE,
         .step_deadline_ns = NO_DEADLINE,
         .next = *bucket,
@@ -205,6 +214,8 @@ group__remove(struct groups *groups, struct group *group)
         member__remove(groups, member__at(groups, group->member_first));
     while (group->offset_first != SLAB_NONE)
         offset__remove(groups, slab_at(&groups->offsets, group->offset_first));
+    while (group->pending_first != SLAB_NONE)
+        offset__remove(groups, slab_at(&groups->offsets, group->pending_first));
     while (*link != idx)
         link = &group__at(groups, *link)->next;
     *link = group->next;

@@ -123,7 +123,8 @@ time_expire(struct groups *groups, struct group_time time)
     for (uint32_t i = 0; i < groups->groups.count; i++) {
         struct group *group = group__at(groups, i);
         bool is_idle = group->id.count > 0 && group->state == GROUP_EMPTY &&
-                       group->pending_count == 0 && group->wait_count == 0;
+                       group->pending_count == 0 && group->wait_count == 0 &&
+                       group->pending_first == SLAB_NONE;
         if (!is_idle)
             continue;
         bool is_old = retention_ms >= 0 && group->state_ms < time.wall_ms - retention_ms;

@@ -2,7 +2,7 @@
 
 #include "net/kafka/kafka_error.h"
 
-#define VERSIONS_RANGES_MAX 32u
+#define VERSIONS_RANGES_MAX 64u
 
 static bool
 letter_or_digit(uint8_t c)

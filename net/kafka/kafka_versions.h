@@ -11,7 +11,7 @@
 #include "net/kafka/kafka_frame.h"
 
 /* No answer, size field included, is longer (a unit test holds it). */
-#define KAFKA_VERSIONS_BYTES_MAX 256u
+#define KAFKA_VERSIONS_BYTES_MAX 512u
 
 /* Writes the whole frame, size field included, that answers an ApiVersions request of any version.
  *

@@ -107,6 +107,7 @@ start(bool boot)
                               .members_max = 16,
                               .size_max = 8,
                               .offsets_max = 16,
+                              .transactions_max = 16,
                               .memory_bytes = MIB,
                               .metadata_bytes_max = 4096,
                               .session_min_ns = NS_PER_S,

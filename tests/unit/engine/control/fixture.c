@@ -471,6 +471,7 @@ fixture_new(uint64_t seed)
                               .members_max = 64,
                               .size_max = 32,
                               .offsets_max = 64,
+                              .transactions_max = 16,
                               .memory_bytes = MIB,
                               .metadata_bytes_max = 4096,
                               .session_min_ns = NS_PER_S,

@@ -43,6 +43,7 @@ keep_fetch(struct fixture_answer *answer, const struct kafka_offset_fetch_respon
                 &response->topics.at[t].partitions.at[p];
             cr_assert_lt(answer->item_count, 16);
             keep(answer->metadata[answer->item_count], 32, partition->metadata);
+            answer->errors[answer->item_count] = partition->error;
             answer->offsets[answer->item_count++] = partition->committed_offset;
         }
 }
@@ -52,6 +53,11 @@ keep_items(struct fixture_answer *answer, int16_t api, const void *response)
 {
     if (api == 8) {
         const struct kafka_offset_commit_response *commit = response;
+        for (uint32_t t = 0; t < commit->topics.count; t++)
+            for (uint32_t p = 0; p < commit->topics.at[t].partitions.count; p++)
+                answer->errors[answer->item_count++] = commit->topics.at[t].partitions.at[p].error;
+    } else if (api == 28) {
+        const struct kafka_txn_offset_commit_response *commit = response;
         for (uint32_t t = 0; t < commit->topics.count; t++)
             for (uint32_t p = 0; p < commit->topics.at[t].partitions.count; p++)
                 answer->errors[answer->item_count++] = commit->topics.at[t].partitions.at[p].error;
@@ -157,6 +163,23 @@ hook_random(void *ctx)
     return fixture->random++;
 }
 
+static int16_t
+hook_check_transaction(void *ctx, const struct kafka_txn_offset_commit_request *request)
+{
+    (void)request;
+    return ((struct fixture *)ctx)->transaction_error;
+}
+
+static void
+hook_ended(void *ctx, uint64_t token, enum rc rc)
+{
+    struct fixture *fixture = ctx;
+
+    fixture->ended_count++;
+    fixture->ended_token = token;
+    fixture->ended_rc = rc;
+}
+
 struct groups_limits
 fixture_limits(void)
 {
@@ -165,6 +188,7 @@ fixture_limits(void)
         .members_max = 256,
         .size_max = 100,
         .offsets_max = 512,
+        .transactions_max = 16,
         .memory_bytes = 4 * MIB,
         .metadata_bytes_max = 16,
         .session_min_ns = 6 * NS_PER_S,
@@ -187,7 +211,9 @@ fixture_with(const struct groups_limits *limits)
                   .append = hook_append,
                   .partition_count = hook_partition_count,
                   .scratch = hook_scratch,
-                  .draw = hook_random},
+                  .draw = hook_random,
+                  .check_transaction = hook_check_transaction,
+                  .ended = hook_ended},
         .hash_seed = 7,
     };
     fixture->time = (struct group_time){.now_ns = NS_PER_S, .wall_ms = 1000000};
@@ -367,6 +393,51 @@ fixture_commit(struct fixture *fixture, const struct commit *commit)
 }
 
 uint64_t
+fixture_txn_commit(struct fixture *fixture, const struct txn_commit *commit)
+{
+    struct group_call call = begin(fixture, 28, commit->version != 0 ? commit->version : 3, "c");
+    struct kafka_txn_offset_commit_request *request = kept(calloc(1, sizeof(*request)));
+    struct kafka_txn_offset_commit_request_topic *topic = kept(calloc(1, sizeof(*topic)));
+    struct kafka_txn_offset_commit_request_partition *partition = kept(
+        calloc(1, sizeof(*partition)));
+
+    kafka_txn_offset_commit_request_defaults(request);
+    request->transactional_id = text("t");
+    request->group_id = text(commit->group);
+    request->producer_id = commit->producer;
+    request->producer_epoch = commit->epoch;
+    request->member_id = text(commit->member);
+    request->generation_id = commit->generation;
+    request->topics.at = topic;
+    request->topics.count = 1;
+    topic->name = text(commit->topic);
+    topic->partitions.at = partition;
+    topic->partitions.count = 1;
+    *partition = (struct kafka_txn_offset_commit_request_partition){
+        .index = commit->partition,
+        .committed_offset = commit->offset,
+        .committed_leader_epoch = 3,
+        .committed_metadata = text(commit->metadata),
+    };
+    groups_commit_transaction(fixture->groups, &call, request, fixture->time);
+    return end(fixture, &call);
+}
+
+uint64_t
+fixture_txn_end(struct fixture *fixture, int64_t producer, int16_t epoch, bool is_commit)
+{
+    const struct group_transaction_end what = {.token = fixture->next_token++,
+                                               .producer_id = producer,
+                                               .producer_epoch = epoch,
+                                               .is_commit = is_commit};
+
+    groups_end_transaction(fixture->groups, &what, fixture->time);
+    if (fixture->auto_durable)
+        fixture_durable(fixture, RC_OK);
+    return what.token;
+}
+
+uint64_t
 fixture_fetch(struct fixture *fixture, const char *group, const char *topic, int32_t partition)
 {
     struct group_call call = begin(fixture, 9, 7, "c");
@@ -376,6 +447,7 @@ fixture_fetch(struct fixture *fixture, const char *group, const char *topic, int
 
     kafka_offset_fetch_request_defaults(&request);
     request.group_id = text(group);
+    request.require_stable = fixture->is_stable_only;
     if (topic != NULL) {
         request.topics.at = &one;
         request.topics.count = 1;

@@ -48,6 +48,11 @@ struct fixture {
     bool log_full;
     bool auto_durable; /* records are durable at the end of each request */
     uint64_t random;
+    bool is_stable_only;       /* OffsetFetch requires stable offsets */
+    int16_t transaction_error; /* what the coordinator of transactions says of a commit */
+    uint32_t ended_count;
+    uint64_t ended_token;
+    enum rc ended_rc;
     uint8_t scratch[1 << 20];
 };
 
@@ -92,6 +97,21 @@ struct commit {
     int16_t version; /* 0: 8 */
 };
 uint64_t fixture_commit(struct fixture *fixture, const struct commit *commit);
+struct txn_commit {
+    int64_t producer;
+    int16_t epoch;
+    const char *group;
+    const char *member;
+    int32_t generation; /* versions below 3 have none: -1 */
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+    const char *metadata;
+    int16_t version; /* 0: 3 */
+};
+uint64_t fixture_txn_commit(struct fixture *fixture, const struct txn_commit *commit);
+/* Its token; what `ended` said is in the fixture. */
+uint64_t fixture_txn_end(struct fixture *fixture, int64_t producer, int16_t epoch, bool is_commit);
 uint64_t
 fixture_fetch(struct fixture *fixture, const char *group, const char *topic, int32_t partition);
 uint64_t fixture_describe(struct fixture *fixture, const char *group);

@@ -80,7 +80,7 @@ Test(kafka_versions_answer, lists_every_api_once_in_every_version, .timeout = 10
     for (int16_t version = 0; version <= 4; version++) {
         uint8_t body[64];
         uint8_t memory[KAFKA_VERSIONS_BYTES_MAX];
-        uint8_t arena_memory[2048];
+        uint8_t arena_memory[8192];
         struct writer writer = writer_over(memory, sizeof(memory));
         struct kafka_arena arena = kafka_arena_over(arena_memory, sizeof(arena_memory));
         struct kafka_request_header header = header_of(version);
