@@ -55,6 +55,22 @@ cli_number(
     return value;
 }
 
+void
+cli_bar(char ret_text[CLI_BAR_TEXT], uint64_t done, uint64_t total)
+{
+    uint64_t filled = total > 0 ? min_u64(CLI_BAR_COLUMNS, done * CLI_BAR_COLUMNS / total) : 0;
+
+    if (total == 0) {
+        ret_text[0] = '\0';
+        return;
+    }
+    ret_text[0] = '[';
+    memset(ret_text + 1, '-', CLI_BAR_COLUMNS);
+    memset(ret_text + 1, '#', filled);
+    ret_text[CLI_BAR_COLUMNS + 1] = ']';
+    ret_text[CLI_BAR_COLUMNS + 2] = '\0';
+}
+
 static void
 cli_print_verb(const struct cli_verb *verb, FILE *to)
 {

@@ -57,6 +57,7 @@ struct cli_verb {
     const struct cli_option
         *options; /* ends with a NULL name; --server, --json and --help are always there */
     int (*run)(const struct cli_args *args);
+    bool is_local; /* talks to no server: no --server */
 };
 
 /* All verbs that talk to a server or look at the host; ends with a NULL name. */
@@ -73,6 +74,11 @@ bool cli_flag(const struct cli_args *args, const char *name);
 /* A whole number in [low, high]; on a bad value prints the reason and exits with CLI_USAGE. */
 int64_t cli_number(
     const struct cli_args *args, const char *name, int64_t fallback, int64_t low, int64_t high);
+
+#define CLI_BAR_COLUMNS 30u
+#define CLI_BAR_TEXT (CLI_BAR_COLUMNS + 3)
+/* A progress bar as text: "[####----]", or nothing when total is 0. */
+void cli_bar(char ret_text[CLI_BAR_TEXT], uint64_t done, uint64_t total);
 
 /* Prints "eagre VERB: text" to stderr and returns code. */
 int cli_fail(const struct cli_args *args, enum cli_exit code, const char *format, ...)
@@ -119,5 +125,6 @@ int cli_group_delete(const struct cli_args *args);
 int cli_produce(const struct cli_args *args);
 int cli_consume(const struct cli_args *args);
 int cli_doctor(const struct cli_args *args);
+int cli_verify(const struct cli_args *args);
 
 #endif

@@ -73,21 +73,15 @@ static void
 produce_show(struct produce *produce, bool last)
 {
     double elapsed = produce_elapsed_s(produce);
-    char bar[31] = {0};
+    char bar[CLI_BAR_TEXT];
 
     if (!produce->progress || (!last && elapsed - produce->shown_at_s < 0.2))
         return;
     produce->shown_at_s = elapsed;
-    if (produce->bytes_total > 0) {
-        uint64_t filled = min_u64(30, produce->bytes_read * 30 / produce->bytes_total);
-        memset(bar, '-', 30);
-        memset(bar, '#', filled);
-    }
+    cli_bar(bar, produce->bytes_read, produce->bytes_total);
     fprintf(stderr,
-            "\r%s%s%s %llu sent, %llu acknowledged, %.0f records/s ",
-            bar[0] != '\0' ? "[" : "",
+            "\r%s %llu sent, %llu acknowledged, %.0f records/s ",
             bar,
-            bar[0] != '\0' ? "]" : "",
             (unsigned long long)produce->queued,
             (unsigned long long)produce->delivered,
             (double)produce->delivered / (elapsed > 0 ? elapsed : 1));

@@ -90,6 +90,16 @@ struct disk {
  * "<root>/lock"): RC_BUSY when another process holds it. */
 enum rc disk_open_real(const char *root, struct disk **ret_disk, struct diag_trail *trail);
 
+/* Opens a data directory for looking only: nothing is created, written, truncated, synced or
+ * removed, whatever is asked for (RC_DENIED), so it works where nothing may be written. Takes the
+ * lock shared, so several may look at once and no server starts meanwhile; RC_BUSY when a server
+ * has it. A directory without a lock file was never served, or is a copy: it is read without one.
+ *
+ * RC_NOT_FOUND, RC_DENIED ...: trail tells. Runs on: tools.  Allocates: one block, given back by
+ * disk_fini().  Blocks: yes. */
+enum rc
+disk_open_reading(const char *root, struct disk **ret_disk, struct diag_trail *trail) MUST_USE;
+
 /* Whether a data directory at root is in memory, or would be (its parent is), before anything is
  * made there. False also where neither exists. ret_name: "tmpfs"; written only with true. Runs on:
  * start-up.  Allocates: nothing. */

@@ -24,14 +24,6 @@
 #define DISK_DIRECTORY_MODE 0750
 #define DISK_TRANSFER_BYTES_MAX \
     ((size_t)1 << 30) /* of one call; the kernel cuts at 2 GiB - 4 KiB */
-#define DISK_LOCK_NAME "lock"
-
-struct disk_real {
-    struct disk disk;
-    int root_fd;
-    int lock_fd;
-    struct disk_facts facts; /* all but the free space, which is asked each time */
-};
 
 static struct disk_real *
 real_of(struct disk *disk)
@@ -389,7 +381,7 @@ real_fini(struct disk *disk)
     mem_boot_free(real);
 }
 
-static const struct disk_ops real_ops = {
+const struct disk_ops disk__real_ops = {
     .open = real_open,
     .close = real_close,
     .read = real_read,
@@ -478,7 +470,7 @@ disk_open_real(const char *root, struct disk **ret_disk, struct diag_trail *trai
 
     if (real == NULL)
         return RC_NO_MEMORY;
-    real->disk.ops = &real_ops;
+    real->disk.ops = &disk__real_ops;
     real->root_fd = -1;
     real->lock_fd = -1;
     enum rc rc = real_open_root(real, root, trail);

@@ -5,6 +5,18 @@
 
 #include "hw/disk/disk.h"
 
+#define DISK_LOCK_NAME "lock"
+
+/* The real body, and the one that only reads (disk_reading.c). */
+struct disk_real {
+    struct disk disk;
+    int root_fd;
+    int lock_fd;
+    struct disk_facts facts; /* all but the free space, which is asked each time */
+};
+
+extern const struct disk_ops disk__real_ops;
+
 /* Fills every fact but the space. root_fd is the directory, file_fd a regular file in it or root_fd
  * again. What cannot be found out is "unknown" or the safe value. Runs on: start-up, control.
  * Allocates: nothing.  Blocks: yes. */
