@@ -72,8 +72,8 @@ class Place:
             shutil.rmtree(self.directory, ignore_errors=True)
         else:
             print(f"  kept {self.directory}")
-            for child in self.children:
-                print(f"  end of {child.log_path}:\n{child.tail(8)}")
+            for path, child in {child.log_path: child for child in self.children}.items():  # the last one of each log
+                print(f"  end of {path}:\n{child.tail(8)}")
 
 
 class Child:
@@ -132,30 +132,45 @@ def create_compacted(server, topic, partitions=1):
         create(server, topic, partitions, retention_ms=-1)
 
 
-def read_all(address, topic, isolation="read_committed", seconds=SECONDS):
-    """All records of a topic as messages, partition by partition in order, up to the end that a reader of that isolation sees."""
-    reader = Consumer({"bootstrap.servers": address, "group.id": "examples-check", "enable.auto.commit": False,
-                       "enable.partition.eof": True, "isolation.level": isolation, "auto.offset.reset": "earliest"})
-    try:
-        partitions = sorted(reader.list_topics(topic, timeout=seconds).topics[topic].partitions)
-        reader.assign([TopicPartition(topic, p, 0) for p in partitions])
-        found = {p: [] for p in partitions}
-        open_ends = set(partitions)
-        end = time.monotonic() + seconds
+class Tail:
+    """A topic's records as a reader of one isolation sees them; read() takes in what has come since the last call."""
+
+    def __init__(self, address, topic, isolation="read_committed"):
+        self.address = address
+        self.topic = topic
+        self.isolation = isolation
+        self.found = {}  # partition -> messages in order
+
+    def read(self, seconds=SECONDS):
+        reader = Consumer({"bootstrap.servers": self.address, "group.id": "examples-check", "enable.auto.commit": False,
+                           "enable.partition.eof": True, "isolation.level": self.isolation, "auto.offset.reset": "error"})
+        try:
+            for partition in reader.list_topics(self.topic, timeout=seconds).topics[self.topic].partitions:
+                self.found.setdefault(partition, [])
+            reader.assign([TopicPartition(self.topic, p, known[-1].offset() + 1 if known else 0) for p, known in self.found.items()])
+            self.take(reader, set(self.found), time.monotonic() + seconds)
+        finally:
+            reader.close()
+        return self.found
+
+    def take(self, reader, open_ends, end):
         while open_ends:
-            check(time.monotonic() < end, lambda: f"{topic}: no end of partitions {sorted(open_ends)} after {seconds} s")
-            message = reader.poll(0.5)
-            if message is None:
-                continue
-            if message.error() is None:
-                found[message.partition()].append(message)
-            elif message.error().code() == KafkaError._PARTITION_EOF:
-                open_ends.discard(message.partition())
-            else:
-                raise KafkaException(message.error())
-        return found
-    finally:
-        reader.close()
+            check(time.monotonic() < end, lambda: f"{self.topic}: no end of partitions {sorted(open_ends)} in time")
+            for message in reader.consume(5000, 0.1):
+                if message.error() is None:
+                    self.found[message.partition()].append(message)
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    open_ends.discard(message.partition())
+                else:
+                    raise KafkaException(message.error())
+
+    def count(self):
+        return sum(map(len, self.read().values()))
+
+
+def read_all(address, topic, isolation="read_committed"):
+    """All records of a topic as messages, {partition: [in order]}, up to the end that a reader of that isolation sees."""
+    return Tail(address, topic, isolation).read()
 
 
 def serves_transactions(server):
