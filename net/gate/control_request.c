@@ -6,10 +6,19 @@
 
 #define CONTROL_REPLY_BYTES 4096u
 
+/* The frame begins with the API key: kafka_frame.c has seen that it is that long. */
+static bool
+control_is_patient(const struct gate_slot *slot)
+{
+    return get_u16_be(slot->frame) == KAFKA_HEARTBEAT;
+}
+
 static bool
 control_send(struct gate *gate, uint32_t slot_idx)
 {
     struct gate_slot *slot = gate__slot(gate, slot_idx);
+    struct gate_link *link = &gate->links[link__control(gate)];
+    bool hurry = link->hurry || !control_is_patient(slot);
 
     if (slot->reply_capacity < slot->reply_wanted) {
         slot->reply_bytes = 0;
@@ -21,6 +30,7 @@ control_send(struct gate *gate, uint32_t slot_idx)
     struct request *request = link__reserve(gate, link__control(gate), 1);
     if (request == NULL)
         return false;
+    link->hurry = hurry;
     request->kind = REQUEST_KAFKA;
     request->flags = 0;
     request->slot = slot->connection;

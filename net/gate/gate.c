@@ -189,6 +189,7 @@ gate_link_init(struct gate_link *link, const struct gate_link_config *config)
         .requests = config->requests,
         .responses = config->responses,
         .waker = config->waker,
+        .notify_at_ns = NO_DEADLINE,
         .credits_max = slots > 2 * GATE_LINK_RESERVE ? slots - GATE_LINK_RESERVE : slots / 2,
     };
 }
@@ -492,6 +493,7 @@ gate_poll(void *tile, uint64_t now_ns)
     gate_publish_gauges(gate);
     gate->issue_now = gate->issue.first != GATE_NONE && !stuck;
     report.deadline_ns = min_u64(report.deadline_ns, gate->sweep_at_ns);
+    report.deadline_ns = min_u64(report.deadline_ns, gate->links[link__control(gate)].notify_at_ns);
     if (!gate->accepting && !gate->stopping && gate->config.listener_fd >= 0)
         report.deadline_ns = min_u64(report.deadline_ns,
                                      max_u64(gate->accept_at_ns, now_ns + NS_PER_MS));

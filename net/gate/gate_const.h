@@ -25,6 +25,9 @@
 #define GATE_TAG_KIND (UINT64_C(0xff) << 48)
 #define GATE_ACCEPT_RETRY_NS (100 * NS_PER_MS)
 #define GATE_SWEEP_NS (100 * NS_PER_MS)
+/* How long a heartbeat may lie in control's ring before control is woken for it. Time-outs of
+ * members are thousands of times longer, and a thousand groups' heartbeats then share wake-ups. */
+#define GATE_PATIENCE_NS (2 * NS_PER_MS)
 #define GATE_UNARMED_POLL_NS (20 * NS_PER_MS)
 
 #endif

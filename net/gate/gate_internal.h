@@ -43,6 +43,9 @@ struct gate_link {
     uint32_t credits_max;
     uint32_t armed; /* of these, for marks */
     bool dirty;     /* something was put in and not yet published */
+    bool hurry;     /* ... that is not a heartbeat */
+    uint64_t
+        notify_at_ns; /* the consumer is woken then at the latest; NO_DEADLINE: nothing waits */
 };
 
 /* A first-in first-out list of indexes; the links are in the objects. */

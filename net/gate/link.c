@@ -15,6 +15,7 @@ link__reserve(struct gate *gate, uint32_t link_idx, uint32_t credits)
         return NULL;
     link->credits += credits;
     link->dirty = true;
+    link->hurry = true;
     request->requester = (uint16_t)(gate->config.gate_idx + 1);
     return request;
 }
@@ -34,12 +35,16 @@ link__publish(struct gate *gate)
 {
     for (uint32_t i = 0; i <= gate->config.log_tile_count; i++) {
         struct gate_link *link = &gate->links[i];
-        if (!link->dirty)
-            continue;
-        link->dirty = false;
-        ring_publish(link->requests);
-        if (link->waker != NULL)
-            waker_notify(link->waker);
+        if (link->dirty)
+            ring_publish(link->requests);
+        if (link->dirty && link->notify_at_ns == NO_DEADLINE)
+            link->notify_at_ns = gate->now_ns + (link->hurry ? 0 : GATE_PATIENCE_NS);
+        if (link->hurry || gate->now_ns >= link->notify_at_ns) {
+            link->notify_at_ns = NO_DEADLINE;
+            if (link->waker != NULL)
+                waker_notify(link->waker);
+        }
+        link->dirty = link->hurry = false;
     }
 }
 

@@ -9,6 +9,7 @@
 
 #include "engine/base/bytes.h"
 #include "perf/load/histogram.h"
+#include "perf/load/process.h"
 
 #define LOAD_CONNECTIONS_MAX 64u
 #define LOAD_IN_FLIGHT_MAX 512u
@@ -112,10 +113,7 @@ struct load_answer load_decode_fetch(const uint8_t *body, uint32_t count, uint64
 /* run.c */
 int load_run(struct load *load);
 
-/* probe.c: CPU and device figures of the same run. */
-double load_process_cpu_s(int pid);
-double load_own_cpu_s(void);
+/* probe.c: the device's own figures of the same run. */
 void load_probe_device(const char *directory, struct load_result *result);
-uint64_t load_now_ns(void);
 
 #endif

@@ -179,7 +179,7 @@ on_delivery(const struct eagre_delivery *delivery, void *context)
     uint64_t elapsed_ns = delivery->elapsed_ns;
     /* Open loop: the opaque of the first record is its intended time. */
     if (load->options.rate > 0)
-        elapsed_ns = load_now_ns() - delivery->opaques[0];
+        elapsed_ns = process_now_ns() - delivery->opaques[0];
     histogram_add(&load->result.latency, elapsed_ns);
     load->result.records += delivery->record_count;
     load->result.requests++;
@@ -214,11 +214,11 @@ open_client(struct native *load)
         fprintf(stderr, "eagre-native-load: %s\n", why);
         exit(1);
     }
-    uint64_t end_ns = load_now_ns() + 10 * NS_PER_S;
+    uint64_t end_ns = process_now_ns() + 10 * NS_PER_S;
     struct eagre_topic_info info;
     while (eagre_get_topic_info(load->client, load->options.topic, 1, &info) != EAGRE_OK) {
         eagre_poll(load->client, 1000);
-        if (load_now_ns() > end_ns) {
+        if (process_now_ns() > end_ns) {
             fprintf(stderr, "eagre-native-load: topic %s is not there\n", load->options.topic);
             exit(1);
         }
@@ -250,7 +250,7 @@ run_closed(struct native *load, struct eagre_record *records, uint64_t end_ns)
 {
     int32_t partition = 0;
 
-    while (load_now_ns() < end_ns) {
+    while (process_now_ns() < end_ns) {
         send_some(load, records, NATIVE_BURST, &partition);
         eagre_poll(load->client, 0);
     }
@@ -259,11 +259,11 @@ run_closed(struct native *load, struct eagre_record *records, uint64_t end_ns)
 static void
 run_open(struct native *load, struct eagre_record *records, uint64_t end_ns)
 {
-    uint64_t begin_ns = load_now_ns();
+    uint64_t begin_ns = process_now_ns();
     uint64_t sent = 0;
     int32_t partition = 0;
 
-    for (uint64_t now_ns = begin_ns; now_ns < end_ns; now_ns = load_now_ns()) {
+    for (uint64_t now_ns = begin_ns; now_ns < end_ns; now_ns = process_now_ns()) {
         uint64_t due = (uint64_t)((double)(now_ns - begin_ns) * load->options.rate / 1e9);
         while (sent < due) {
             uint32_t count = (uint32_t)min_u64(due - sent, NATIVE_BURST);
@@ -286,20 +286,20 @@ run_one(struct native *load, struct eagre_record *records, uint64_t end_ns)
 {
     int32_t partition = 0;
 
-    while (load_now_ns() < end_ns) {
+    while (process_now_ns() < end_ns) {
         uint64_t before = load->delivered;
         send_some(load, records, 1, &partition);
         eagre_flush(load->producer);
         do
             eagre_poll(load->client, 0);
-        while (load->delivered == before && load_now_ns() < end_ns);
+        while (load->delivered == before && process_now_ns() < end_ns);
     }
 }
 
 static void
 run_for(struct native *load, struct eagre_record *records, double seconds)
 {
-    uint64_t end_ns = load_now_ns() + (uint64_t)(seconds * 1e9);
+    uint64_t end_ns = process_now_ns() + (uint64_t)(seconds * 1e9);
 
     if (load->options.one)
         run_one(load, records, end_ns);
@@ -376,15 +376,15 @@ main(int argc, char **argv)
         load_probe_device(native.options.probe_dir, &native.result);
     open_client(&native);
     run_for(&native, records, native.options.warmup_seconds);
-    double server_cpu_s = load_process_cpu_s(native.options.server_pid);
-    double own_cpu_s = load_own_cpu_s();
-    uint64_t begin_ns = load_now_ns();
+    double server_cpu_s = process_cpu_s(native.options.server_pid);
+    double own_cpu_s = process_own_cpu_s();
+    uint64_t begin_ns = process_now_ns();
     native.measuring = true;
     run_for(&native, records, native.options.seconds);
     native.measuring = false;
-    native.result.elapsed_s = (double)(load_now_ns() - begin_ns) / 1e9;
-    native.result.server_cpu_s = load_process_cpu_s(native.options.server_pid) - server_cpu_s;
-    native.result.client_cpu_s = load_own_cpu_s() - own_cpu_s;
+    native.result.elapsed_s = (double)(process_now_ns() - begin_ns) / 1e9;
+    native.result.server_cpu_s = process_cpu_s(native.options.server_pid) - server_cpu_s;
+    native.result.client_cpu_s = process_own_cpu_s() - own_cpu_s;
     int rc = eagre_flush_wait(native.producer, 30000);
     report(&native);
     if (rc != EAGRE_OK)

@@ -174,13 +174,13 @@ load_account(struct load *load,
     if (load_is_fetch(load) && answer->bytes == 0)
         load->caught_up = true;
     else
-        load->last_answer_ns = load_now_ns();
+        load->last_answer_ns = process_now_ns();
     if (!load->measuring)
         return;
     result->requests++;
     result->records += load_is_fetch(load) ? answer->records : load->options.batch_records;
     result->bytes += load_is_fetch(load) ? answer->bytes : connection->request_bytes;
-    histogram_add(&result->latency, load_now_ns() - sent_ns);
+    histogram_add(&result->latency, process_now_ns() - sent_ns);
 }
 
 static bool
@@ -221,7 +221,7 @@ static bool
 load_refill(struct load *load, uint32_t idx)
 {
     struct load_connection *connection = &load->connections[idx];
-    uint64_t now = load_now_ns();
+    uint64_t now = process_now_ns();
 
     if (load->draining || load->options.rate > 0)
         return load_send(load, idx);
@@ -270,7 +270,7 @@ static bool
 load_loop(struct load *load)
 {
     const struct load_options *options = &load->options;
-    uint64_t begin = load_now_ns();
+    uint64_t begin = process_now_ns();
     uint64_t measure_at = begin + (uint64_t)(options->warmup_seconds * 1e9);
     uint64_t end = measure_at + (uint64_t)(options->seconds * 1e9);
     uint64_t planned = 0;
@@ -281,12 +281,12 @@ load_loop(struct load *load)
     for (uint32_t i = 0; options->rate <= 0 && i < options->connections; i++)
         if (!load_refill(load, i))
             return false;
-    while ((now = load_now_ns()) < end && !load->caught_up) {
+    while ((now = process_now_ns()) < end && !load->caught_up) {
         if (!load->measuring && now >= measure_at) {
             load->measuring = true;
             measure_at = now;
-            server_cpu = load_process_cpu_s(options->server_pid);
-            own_cpu = load_own_cpu_s();
+            server_cpu = process_cpu_s(options->server_pid);
+            own_cpu = process_own_cpu_s();
         }
         if (options->rate > 0)
             load_pace(load, begin, now, &planned);
@@ -296,8 +296,8 @@ load_loop(struct load *load)
     if (load->caught_up && load->last_answer_ns > measure_at)
         now = load->last_answer_ns; /* the last answer waited for data in vain */
     load->result.elapsed_s = (double)(now - measure_at) / 1e9;
-    load->result.server_cpu_s = load_process_cpu_s(options->server_pid) - server_cpu;
-    load->result.client_cpu_s = load_own_cpu_s() - own_cpu;
+    load->result.server_cpu_s = process_cpu_s(options->server_pid) - server_cpu;
+    load->result.client_cpu_s = process_own_cpu_s() - own_cpu;
     load->measuring = false;
     load->draining = true;
     return true;

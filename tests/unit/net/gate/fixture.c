@@ -56,7 +56,13 @@ fake_submit(struct io *io, const struct io_request *request)
     return true;
 }
 
-static const struct io_ops fake_io_ops = {.submit = fake_submit};
+static void
+fake_wake(struct io *io)
+{
+    fixture_of_io(io)->control_wakes++;
+}
+
+static const struct io_ops fake_io_ops = {.submit = fake_submit, .wake = fake_wake};
 
 static void
 fake_shutdown(struct tcp *tcp, int fd)
@@ -124,6 +130,9 @@ fixture_new(const struct fixture_options *options)
     }
     config->control.requests = &fixture->control_requests;
     config->control.responses = &fixture->control_responses;
+    config->control.waker = &fixture->control_waker;
+    fixture->control_waker.io = &fixture->io;
+    atomic_store_explicit(&fixture->control_waker.asleep, 1, memory_order_relaxed);
     gate_limits_default(&config->limits, 24 * MIB);
     config->limits.connections_max = o->connections_max == 0 ? 64 : o->connections_max;
     config->limits.connection_requests_max = 64;

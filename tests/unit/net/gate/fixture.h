@@ -89,6 +89,8 @@ struct fixture {
     uint32_t control_count;
     uint32_t control_reply_bytes; /* body size of the next control replies */
     bool control_held;
+    struct waker control_waker; /* of a control that always sleeps */
+    uint32_t control_wakes;     /* times it was woken */
     uint32_t seen_count;
     int32_t correlation;
 };

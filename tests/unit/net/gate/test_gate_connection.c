@@ -120,6 +120,49 @@ Test(gate_connection, passes_other_requests_to_control_and_grows_the_reply, .tim
     fixture_free(fixture);
 }
 
+/* Heartbeat v0: API key 12. */
+static void
+heartbeat(struct fixture *fixture, uint32_t stream, uint8_t correlation)
+{
+    const uint8_t request[] = {0,    0,    0, 20, 0,   12, 0, 0, 0, 0, 0, correlation,
+                               0xff, 0xff, 0, 1,  'g', 0,  0, 0, 1, 0, 1, 'm'};
+
+    fixture_send(fixture, stream, request, sizeof(request));
+}
+
+Test(gate_connection, wakes_control_at_once_for_all_but_heartbeats, .timeout = 20)
+{
+    struct fixture *fixture = fixture_new(NULL);
+    uint32_t stream = fixture_connect(fixture);
+
+    fixture->control_held = true;
+    fixture_run(fixture);
+    fixture->control_wakes = 0;
+    for (uint8_t i = 0; i < 5; i++) {
+        heartbeat(fixture, stream, i);
+        fixture_run(fixture);
+    }
+    cr_assert_eq(fixture->control_wakes, 0, "heartbeats wait for company");
+    fixture_advance(fixture, NS_PER_MS);
+    cr_assert_eq(fixture->control_wakes, 0);
+    fixture_advance(fixture, NS_PER_MS);
+    cr_assert_eq(fixture->control_wakes, 1, "one for all of them");
+    fixture_advance(fixture, NS_PER_S);
+    cr_assert_eq(fixture->control_wakes, 1, "and no other without need");
+    heartbeat(fixture, stream, 5);
+    fixture_run(fixture);
+    metadata(fixture, stream, 6);
+    fixture_run(fixture);
+    cr_assert_eq(fixture->control_wakes, 2, "something else does not wait");
+    fixture_advance(fixture, NS_PER_S);
+    cr_assert_eq(fixture->control_wakes, 2, "the heartbeat went along");
+    fixture->control_held = false;
+    fixture_run(fixture);
+    for (uint8_t i = 0; i < 7; i++)
+        cr_assert_eq(fixture_frame_correlation(fixture_frame(fixture, stream)), i);
+    fixture_free(fixture);
+}
+
 Test(gate_connection, closes_when_control_finds_a_request_malformed_or_too_large, .timeout = 20)
 {
     struct fixture *fixture = fixture_new(NULL);
