@@ -27,6 +27,12 @@
 #define NS_PER_S ((uint64_t)1000000000)
 #define NO_DEADLINE UINT64_MAX
 
+static ALWAYS_INLINE int64_t
+min_i64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 static ALWAYS_INLINE uint64_t
 min_u64(uint64_t a, uint64_t b)
 {

@@ -23,6 +23,10 @@ begin_item(struct control *control,
     item->timestamp_ms = asked->offset; /* the question */
     if (control__group_log_owns(topic))
         item->error = KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
+    else if (topic_config_number(&topic->config,
+                                 &control->config.broker,
+                                 TOPIC_CONFIG_CLEANUP_POLICY) == TOPIC_CLEANUP_COMPACT)
+        item->error = KAFKA_ERROR_POLICY_VIOLATION;
     else if (asked->offset < UP_TO_HIGH_WATERMARK)
         item->error = KAFKA_ERROR_OFFSET_OUT_OF_RANGE;
     if (item->error != KAFKA_ERROR_NONE)

@@ -104,6 +104,16 @@ control__partition_config(const struct control *control, uint32_t place)
             own, broker, TOPIC_CONFIG_TIMESTAMP_AFTER_MAX_MS),
     };
 
+    int64_t policy = topic_config_number(own, broker, TOPIC_CONFIG_CLEANUP_POLICY);
+    config.is_compacted = policy != TOPIC_CLEANUP_DELETE;
+    config.keeps_old = policy == TOPIC_CLEANUP_COMPACT;
+    config.dirty_ratio_millionths = (uint32_t)topic_config_number(
+        own, broker, TOPIC_CONFIG_MIN_CLEANABLE_DIRTY_RATIO);
+    config.delete_retention_ms = topic_config_number(own, broker, TOPIC_CONFIG_DELETE_RETENTION_MS);
+    config.compaction_lag_min_ms = topic_config_number(
+        own, broker, TOPIC_CONFIG_MIN_COMPACTION_LAG_MS);
+    config.compaction_lag_max_ms = topic_config_number(
+        own, broker, TOPIC_CONFIG_MAX_COMPACTION_LAG_MS);
     bytes_copy(config.topic_id, sizeof(config.topic_id), topic->id, sizeof(topic->id));
     return config;
 }

@@ -119,3 +119,23 @@ record_view_header(struct record_view *view, struct record_header *ret)
     *ret = header;
     return true;
 }
+
+bool
+record_keys_ok(const struct record_batch_info *info, struct bytes payload)
+{
+    struct reader reader = reader_over(payload.at, payload.count);
+
+    for (uint32_t i = 0; i < info->record_count; i++) {
+        int32_t body_bytes = reader_varint32(&reader);
+        const uint8_t *body = body_bytes < 0 ? NULL : reader_take(&reader, (size_t)body_bytes);
+        if (reader.failed || body == NULL)
+            return true;
+        struct reader record = reader_over(body, (size_t)body_bytes);
+        reader_u8(&record);
+        (void)reader_varint64(&record);
+        (void)reader_varint32(&record);
+        if (reader_varint32(&record) < 0 && !record.failed)
+            return false;
+    }
+    return true;
+}

@@ -41,4 +41,9 @@ MUST_USE bool record_iterator_next(struct record_iterator *iterator, struct reco
  */
 MUST_USE bool record_view_header(struct record_view *view, struct record_header *ret);
 
+/* Does every record of an uncompressed batch have a key? Looks at the first fields of each record
+ * only; bytes that are no records count as true: who reads them says so. info: of the batch;
+ * payload as above. Budget: 8 ns per record. */
+bool record_keys_ok(const struct record_batch_info *info, struct bytes payload);
+
 #endif

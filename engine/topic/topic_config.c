@@ -20,6 +20,14 @@
                                .rule = TOPIC_CONFIG_RULE_CHOICE, \
                                .text = (choices),                \
                                .sentence = (words)},
+#define TOPIC_DECIMAL(symbol, name, kind, initial, least, most, words) \
+    [TOPIC_CONFIG_##symbol] = {.key = (name),                          \
+                               .type = TOPIC_CONFIG_TYPE_##kind,       \
+                               .rule = TOPIC_CONFIG_RULE_DECIMAL,      \
+                               .default_number = (initial),            \
+                               .min = (least),                         \
+                               .max = (most),                          \
+                               .sentence = (words)},
 #define TOPIC_FIXED(symbol, name, kind, initial, words)          \
     [TOPIC_CONFIG_##symbol] = {.key = (name),                    \
                                .type = TOPIC_CONFIG_TYPE_##kind, \
@@ -31,6 +39,7 @@ static const struct topic_config_row topic_config_rows[TOPIC_CONFIG_COUNT] = {
 };
 #undef TOPIC_NUMBER
 #undef TOPIC_CHOICE
+#undef TOPIC_DECIMAL
 #undef TOPIC_FIXED
 
 static bool
@@ -102,6 +111,56 @@ format_number(int64_t number, char *text)
     return at;
 }
 
+/* Millionths of "12", "0.5", ".5" or "1.": digits with at most one point, nothing else; digits
+ * behind the sixth must be 0. False when it is not that or does not fit. */
+static bool
+parse_decimal(struct bytes text, int64_t *ret_millionths)
+{
+    int64_t number = 0;
+    int64_t unit = TOPIC_DECIMAL_ONE; /* of the next digit behind the point, times 10 */
+    size_t digits = 0;
+    bool has_point = false;
+
+    if (text.count > NUMBER_DIGITS_MAX)
+        return false;
+    for (size_t at = 0; at < text.count; at++) {
+        if (text.at[at] == '.' && !has_point) {
+            has_point = true;
+            continue;
+        }
+        if (text.at[at] < '0' || text.at[at] > '9')
+            return false;
+        int64_t digit = text.at[at] - '0';
+        digits++;
+        if (!has_point && __builtin_mul_overflow(number, 10, &number))
+            return false;
+        unit = has_point ? unit / 10 : unit;
+        if (unit == 0 && digit != 0)
+            return false;
+        if (__builtin_add_overflow(number, digit * unit, &number))
+            return false;
+    }
+    *ret_millionths = number;
+    return digits > 0;
+}
+
+/* "0.5", "1.0": as Kafka prints doubles of this size. */
+static size_t
+format_decimal(int64_t millionths, char *text)
+{
+    size_t at = format_number(millionths / TOPIC_DECIMAL_ONE, text);
+    int64_t rest = millionths % TOPIC_DECIMAL_ONE;
+
+    text[at++] = '.';
+    do {
+        rest *= 10;
+        text[at++] = (char)('0' + rest / TOPIC_DECIMAL_ONE);
+        rest %= TOPIC_DECIMAL_ONE;
+    } while (rest != 0);
+    text[at] = 0;
+    return at;
+}
+
 const struct topic_config_row *
 topic_config_row(enum topic_config_key key)
 {
@@ -138,6 +197,27 @@ set_number(const struct topic_config_row *row,
     }
     *ret_value = number;
     return RC_OK;
+}
+
+static enum rc
+set_decimal(const struct topic_config_row *row,
+            struct bytes value,
+            int64_t *ret_value,
+            struct diag_trail *trail)
+{
+    char least[TOPIC_CONFIG_TEXT_MAX];
+    char most[TOPIC_CONFIG_TEXT_MAX];
+    int64_t number;
+
+    if (parse_decimal(value, &number) && number >= row->min && number <= row->max) {
+        *ret_value = number;
+        return RC_OK;
+    }
+    format_decimal(row->min, least);
+    format_decimal(row->max, most);
+    diag_trail_add(
+        trail, "%s must be a number in [%s, %s] with at most six decimals", row->key, least, most);
+    return RC_INVALID;
 }
 
 static enum rc
@@ -185,6 +265,8 @@ topic_config_set(struct topic_config *config,
         rc = set_number(row, value, &parsed, trail);
     else if (row->rule == TOPIC_CONFIG_RULE_CHOICE)
         rc = set_choice(row, value, &parsed, trail);
+    else if (row->rule == TOPIC_CONFIG_RULE_DECIMAL)
+        rc = set_decimal(row, value, &parsed, trail);
     else if (!bytes_are(value, row->text, strlen(row->text))) {
         diag_trail_add(trail, "%s is accepted only at its default, '%s'", row->key, row->text);
         rc = RC_UNSUPPORTED;
@@ -236,6 +318,8 @@ topic_config_text(const struct topic_config *layer, enum topic_config_key key, c
 
     if (row->rule == TOPIC_CONFIG_RULE_NUMBER)
         return format_number(value, text);
+    if (row->rule == TOPIC_CONFIG_RULE_DECIMAL)
+        return format_decimal(value, text);
     if (row->rule == TOPIC_CONFIG_RULE_CHOICE)
         CHECK(choice_word(row->text, value, &word));
     else

@@ -20,6 +20,7 @@
 
 #define TOPIC_NUMBER(symbol, ...) TOPIC_CONFIG_##symbol,
 #define TOPIC_CHOICE(symbol, ...) TOPIC_CONFIG_##symbol,
+#define TOPIC_DECIMAL(symbol, ...) TOPIC_CONFIG_##symbol,
 #define TOPIC_FIXED(symbol, ...) TOPIC_CONFIG_##symbol,
 enum topic_config_key {
 #include "engine/topic/topic_config.def"
@@ -27,12 +28,21 @@ enum topic_config_key {
 };
 #undef TOPIC_NUMBER
 #undef TOPIC_CHOICE
+#undef TOPIC_DECIMAL
 #undef TOPIC_FIXED
 _Static_assert(TOPIC_CONFIG_COUNT <= 64, "one bit per key");
 
 /* Values of the CHOICE keys: the word's place in the row. */
 enum { TOPIC_DURABILITY_DEVICE = 0, TOPIC_DURABILITY_MEMORY = 1 };
 enum { TOPIC_TIMESTAMP_CREATE = 0, TOPIC_TIMESTAMP_APPEND = 1 };
+enum {
+    TOPIC_CLEANUP_DELETE = 0,
+    TOPIC_CLEANUP_COMPACT = 1,
+    TOPIC_CLEANUP_COMPACT_DELETE = 2,
+    TOPIC_CLEANUP_DELETE_COMPACT = 3,
+};
+
+#define TOPIC_DECIMAL_ONE INT64_C(1000000) /* of the DECIMAL keys */
 
 /* Numbers of the Kafka protocol (DescribeConfigs, ConfigType). */
 enum topic_config_type {
@@ -55,6 +65,7 @@ enum topic_config_source {
 enum topic_config_rule {
     TOPIC_CONFIG_RULE_NUMBER,
     TOPIC_CONFIG_RULE_CHOICE,
+    TOPIC_CONFIG_RULE_DECIMAL,
     TOPIC_CONFIG_RULE_FIXED
 };
 
@@ -62,8 +73,8 @@ struct topic_config_row {
     const char *key;
     enum topic_config_type type;
     enum topic_config_rule rule;
-    const char *text;       /* CHOICE: "a|b"; FIXED: the value; NUMBER: NULL */
-    int64_t default_number; /* NUMBER */
+    const char *text;       /* CHOICE: "a|b"; FIXED: the value; else NULL */
+    int64_t default_number; /* NUMBER, DECIMAL */
     int64_t min;
     int64_t max;
     const char *sentence;
@@ -72,8 +83,8 @@ struct topic_config_row {
 /* Overrides of one topic (or of the broker). All zero: none. */
 struct topic_config {
     uint64_t set;                       /* bit per enum topic_config_key */
-    int64_t values[TOPIC_CONFIG_COUNT]; /* NUMBER: the number; CHOICE: the word's place; FIXED: not
-                                           used */
+    int64_t values[TOPIC_CONFIG_COUNT]; /* NUMBER: the number; DECIMAL: millionths; CHOICE: the
+                                           word's place; FIXED: not used */
 };
 
 /* Longest value text, with the NUL. */
@@ -98,7 +109,7 @@ enum rc topic_config_set(struct topic_config *config,
                          struct bytes value,
                          struct diag_trail *trail) MUST_USE;
 
-/* The effective value of a NUMBER or CHOICE key: of the topic, else of the broker, else the
+/* The effective value of a key that is not FIXED: of the topic, else of the broker, else the
  * default. broker may be NULL. */
 int64_t topic_config_number(const struct topic_config *topic,
                             const struct topic_config *broker,

@@ -6,7 +6,7 @@
 #include "log/append/log_metrics.h"
 
 #include "engine/base/check.h"
-#include "engine/record/record_batch.h"
+#include "engine/record/record_iterator.h"
 
 /* What log_append() works out before anything is changed. */
 struct append_batch {
@@ -48,6 +48,24 @@ append_time_is_allowed(const struct log_partition_config *config, int64_t time_m
     return wall_ms - time_ms <= config->timestamp_before_max_ms;
 }
 
+/* A compacted topic takes no record without a key. Only what is not compressed is looked into: to
+ * unpack would cost the log tile, on which every other partition waits, a millisecond per MiB; a
+ * keyless record that came compressed is kept for ever and counted by compaction, so nothing that
+ * was acknowledged is lost by it. */
+static COLD bool
+append_has_keys(const struct log_append_request *request)
+{
+    const uint8_t *batch = request->batch;
+    struct record_batch_info info;
+    struct bytes payload = {.at = batch + RECORD_BATCH_HEADER_BYTES,
+                            .count = request->batch_bytes - RECORD_BATCH_HEADER_BYTES};
+
+    if (record_batch_read(batch, request->batch_bytes, &info) != RC_OK ||
+        (info.attributes & RECORD_ATTRIBUTES_CONTROL) != 0)
+        return true;
+    return record_batch_codec(&info) != RECORD_CODEC_NONE || record_keys_ok(&info, payload);
+}
+
 /* Everything that can be wrong with the batch itself. */
 static enum rc
 append_check(const struct log *log,
@@ -77,6 +95,8 @@ append_check(const struct log *log,
             !append_time_is_allowed(config, base_ms, request->wall_ms))
             return RC_BATCH_TIMESTAMP;
     }
+    if (UNLIKELY(config->is_compacted) && !append_has_keys(request))
+        return RC_BATCH_INVALID;
     int64_t producer_id = (int64_t)get_u64_be(batch + RECORD_BATCH_PRODUCER_ID);
     ret->is_idempotent = producer_id >= 0;
     if (ret->is_idempotent) {

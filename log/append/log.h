@@ -40,6 +40,12 @@ struct log_partition_config {
     int64_t retention_bytes;  /* -1: no limit */
     int64_t timestamp_before_max_ms;
     int64_t timestamp_after_max_ms;
+    bool is_compacted; /* cleanup.policy has compact: records need keys, log/compact looks at it */
+    bool keeps_old;    /* ... and does not have delete: age and size delete nothing */
+    uint32_t dirty_ratio_millionths; /* min.cleanable.dirty.ratio, [0, 1000000] */
+    int64_t delete_retention_ms;
+    int64_t compaction_lag_min_ms;
+    int64_t compaction_lag_max_ms; /* > 0 */
 };
 
 struct log_append_request {

@@ -64,9 +64,13 @@ static bool
 space_is_old(const struct log *log, const struct partition *partition)
 {
     const struct segment *active = partition_active(log, partition);
+    int64_t limit_ms = partition->config.segment_ms;
 
+    /* Only what was left can be compacted in time. */
+    if (partition->config.is_compacted)
+        limit_ms = min_i64(limit_ms, partition->config.compaction_lag_max_ms);
     return partition->next_offset != active->base_offset &&
-           log->wall_ms - active->created_ms >= partition->config.segment_ms;
+           log->wall_ms - active->created_ms >= limit_ms;
 }
 
 /* Is the active segment to be left? By size with what waits for it, or by age. */

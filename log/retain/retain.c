@@ -25,7 +25,7 @@ retain_is_too_much(const struct log *log,
     uint64_t limit = (uint64_t)partition->config.retention_bytes;
     uint64_t bytes = partition->end_bytes - partition->gathered_bytes;
 
-    if (partition->config.retention_bytes < 0)
+    if (partition->config.retention_bytes < 0 || partition->config.keeps_old)
         return false;
     for (uint32_t at = oldest->newer; at != SEGMENT_NONE; at = log->segments.segments[at].newer)
         bytes += log->segments.segments[at].batch_bytes;
@@ -40,7 +40,8 @@ retain_is_too_old(const struct log *log,
     int64_t newest_ms = oldest->max_timestamp_ms >= 0 ? oldest->max_timestamp_ms
                                                       : oldest->sealed_ms;
 
-    if (partition->config.retention_ms < 0 || newest_ms > log->wall_ms)
+    if (partition->config.retention_ms < 0 || partition->config.keeps_old ||
+        newest_ms > log->wall_ms)
         return false;
     return log->wall_ms - newest_ms > partition->config.retention_ms;
 }

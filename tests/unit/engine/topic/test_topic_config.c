@@ -61,13 +61,67 @@ Test(topic_config, refuses_what_is_accepted_only_at_its_default, .timeout = 10)
     struct topic_config config = {0};
     struct diag_trail trail;
 
-    cr_assert_eq(set(&config, "cleanup.policy", "compact", &trail), RC_UNSUPPORTED);
-    cr_assert_not_null(strstr(trail.text, "cleanup.policy"));
     cr_assert_eq(set(&config, "min.insync.replicas", "2", &trail), RC_UNSUPPORTED);
+    cr_assert_not_null(strstr(trail.text, "min.insync.replicas"));
     cr_assert_eq(set(&config, "compression.type", "zstd", &trail), RC_UNSUPPORTED);
     cr_assert_eq(set(&config, "cleanup.policy", "delete", &trail), RC_OK);
     cr_assert_eq(set(&config, "eagre.durability", "Device", &trail), RC_INVALID);
     cr_assert_eq(set(&config, "eagre.durability", "device|memory", &trail), RC_INVALID);
+}
+
+Test(topic_config, refuses_decimals_that_are_none_or_out_of_range, .timeout = 10)
+{
+    static const char *const bad[] = {
+        "", ".", "..", "0.5.", "-0.5", "1.000001", "2", "0.5 ", "0,5", "1e-1", "0.1234567", "NaN"};
+    struct topic_config config = {0};
+    struct diag_trail trail;
+
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        cr_assert_eq(
+            set(&config, "min.cleanable.dirty.ratio", bad[i], &trail), RC_INVALID, "'%s'", bad[i]);
+        cr_assert_not_null(strstr(trail.text, "[0.0, 1.0]"));
+    }
+    cr_assert_eq(config.set, 0u);
+}
+
+Test(topic_config, reads_decimals_as_millionths, .timeout = 10)
+{
+    static const struct {
+        const char *text;
+        int64_t millionths;
+        const char *again;
+    } good[] = {{"0", 0, "0.0"},
+                {"0.5", 500000, "0.5"},
+                {".25", 250000, "0.25"},
+                {"1.", 1000000, "1.0"},
+                {"1.0000000", 1000000, "1.0"},
+                {"0.000001", 1, "0.000001"},
+                {"0.01", 10000, "0.01"}};
+    struct topic_config config = {0};
+    char out[TOPIC_CONFIG_TEXT_MAX];
+    struct diag_trail trail;
+
+    for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
+        cr_assert_eq(set(&config, "min.cleanable.dirty.ratio", good[i].text, &trail), RC_OK);
+        cr_assert_eq(topic_config_number(&config, NULL, TOPIC_CONFIG_MIN_CLEANABLE_DIRTY_RATIO),
+                     good[i].millionths);
+        topic_config_text(&config, TOPIC_CONFIG_MIN_CLEANABLE_DIRTY_RATIO, out);
+        cr_assert_str_eq(out, good[i].again);
+    }
+}
+
+Test(topic_config, knows_both_orders_of_a_double_policy, .timeout = 10)
+{
+    struct topic_config config = {0};
+    struct diag_trail trail;
+
+    cr_assert_eq(set(&config, "cleanup.policy", "compact,compact", &trail), RC_INVALID);
+    cr_assert_eq(set(&config, "cleanup.policy", "compact,delete", &trail), RC_OK);
+    cr_assert_eq(topic_config_number(&config, NULL, TOPIC_CONFIG_CLEANUP_POLICY),
+                 TOPIC_CLEANUP_COMPACT_DELETE);
+    cr_assert_eq(set(&config, "cleanup.policy", "delete,compact", &trail), RC_OK);
+    cr_assert_eq(topic_config_number(&config, NULL, TOPIC_CONFIG_CLEANUP_POLICY),
+                 TOPIC_CLEANUP_DELETE_COMPACT);
 }
 
 Test(topic_config, takes_the_edges_of_every_row_and_gives_the_text_back, .timeout = 10)
@@ -86,7 +140,7 @@ Test(topic_config, takes_the_edges_of_every_row_and_gives_the_text_back, .timeou
             set(&config, row->key, out, &trail), RC_OK, "default of %s: %s", row->key, out);
         topic_config_text(&config, (enum topic_config_key)i, again);
         cr_assert_str_eq(out, again);
-        if (row->rule != TOPIC_CONFIG_RULE_NUMBER)
+        if (row->rule != TOPIC_CONFIG_RULE_NUMBER && row->rule != TOPIC_CONFIG_RULE_DECIMAL)
             continue;
         config.values[i] = row->min;
         topic_config_text(&config, (enum topic_config_key)i, out);

@@ -2,6 +2,8 @@
  * Method: a whole log tile on the virtual disk; see store_rig.h. */
 #include "store_rig.h"
 
+#include "engine/record/record_builder.h"
+
 #include <criterion/criterion.h>
 #include <signal.h>
 
@@ -359,5 +361,50 @@ Test(log_append, marks_tell_armed_requesters_once, .timeout = 20)
         RC_OK);
     rig_settle(&rig);
     cr_assert_eq(rig.marks, 2, "the high watermark differs already");
+    rig_fini(&rig);
+}
+
+/* Builds a batch of two records, the second with or without a key. */
+static uint32_t
+keyed_batch(uint8_t *memory, size_t capacity, bool has_key)
+{
+    static const struct bytes key = {(const uint8_t *)"key", 3};
+    struct record_builder builder;
+    struct record record = {.timestamp_ms = 1700000000000, .key = key, .value = key};
+
+    record_builder_begin(&builder, memory, capacity, &RECORD_BUILDER_PLAIN);
+    cr_assert(record_builder_add(&builder, &record));
+    if (!has_key)
+        record.key = (struct bytes){0};
+    cr_assert(record_builder_add(&builder, &record));
+    return record_builder_finish(&builder);
+}
+
+Test(log_append, refuses_a_record_without_key_on_a_compacted_topic_only, .timeout = 30)
+{
+    struct rig rig;
+    struct log_ack ack;
+
+    rig_init(&rig, 31);
+    cr_assert_eq(rig_open(&rig), RC_OK);
+    uint32_t plain_p = rig_create(&rig, &plain);
+    uint32_t p = rig_create(&rig, &(struct log_partition_config){.is_compacted = true});
+    struct log_append_request request = {
+        .slot = rig.partitions[p].slot,
+        .incarnation = rig.partitions[p].incarnation,
+        .batch = rig.batch,
+        .wall_ms = clock_wall_ms(&rig.clock),
+    };
+    request.batch_bytes = keyed_batch(rig.batch, 4096, false);
+    cr_assert_eq(log_append(rig_log(&rig, p), &request, &ack), LOG_APPEND_REFUSED);
+    cr_assert_eq(ack.rc, RC_BATCH_INVALID);
+    request.slot = rig.partitions[plain_p].slot;
+    request.incarnation = rig.partitions[plain_p].incarnation;
+    cr_assert_eq(log_append(rig_log(&rig, p), &request, &ack), LOG_APPEND_TAKEN);
+    request.slot = rig.partitions[p].slot;
+    request.incarnation = rig.partitions[p].incarnation;
+    request.batch_bytes = keyed_batch(rig.batch, 4096, true);
+    cr_assert_eq(log_append(rig_log(&rig, p), &request, &ack), LOG_APPEND_TAKEN);
+    rig_settle(&rig);
     rig_fini(&rig);
 }
