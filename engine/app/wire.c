@@ -96,6 +96,15 @@ engine_power_of_two_below(uint64_t bytes)
     return UINT64_C(1) << (63 - (uint32_t)__builtin_clzll(bytes));
 }
 
+/* Too long to be counted is never. */
+static uint64_t
+producer_age_ns(const struct settings *settings)
+{
+    uint64_t age_ms = (uint64_t)settings->producer_id_expiration_ms;
+
+    return age_ms < UINT64_MAX / 2 / NS_PER_MS ? age_ms * NS_PER_MS : 0;
+}
+
 static struct log_config
 engine_log_config(struct engine *engine, uint32_t log_idx, uint64_t share_bytes)
 {
@@ -117,6 +126,9 @@ engine_log_config(struct engine *engine, uint32_t log_idx, uint64_t share_bytes)
         .bulk_bytes = settings->journal_bulk_bytes,
         .partitions_max = (uint32_t)settings->partitions_max,
         .producers_max = (uint32_t)settings->producers_max,
+        .producer_age_ns = producer_age_ns(settings),
+        .transactions_max = (uint32_t)settings->transactions_max,
+        .transactions_aborted_max = (uint32_t)settings->transactions_aborted_max,
         .open_files_max = (uint32_t)settings->files_max,
     };
 

@@ -77,9 +77,11 @@ broker_answer_rc(struct broker *broker, const struct request *request, enum rc r
 static void
 broker_answer_ack(struct broker *broker, const struct log_ack *ack)
 {
+    bool is_marker = ack->requester != BROKER_REQUESTER_NONE &&
+                     (ack->requester & BROKER_REQUESTER_MARKER) != 0;
     struct response response = {
         .kind = RESPONSE_DONE,
-        .request_kind = REQUEST_PRODUCE,
+        .request_kind = is_marker ? REQUEST_TXN_MARKER : REQUEST_PRODUCE,
         .rc = ack->rc,
         .slot = ack->slot,
         .ctx = ack->ctx,
@@ -89,7 +91,7 @@ broker_answer_ack(struct broker *broker, const struct log_ack *ack)
     };
 
     if (ack->requester != BROKER_REQUESTER_NONE)
-        broker_answer(broker, ack->requester, &response);
+        broker_answer(broker, ack->requester & ~BROKER_REQUESTER_MARKER, &response);
 }
 
 static void
@@ -238,11 +240,92 @@ broker_lookup(struct broker *broker, const struct request *request)
         else if (rc == RC_OK && request->u.epoch_end.leader_epoch > now.leader_epoch)
             rc = RC_LEADER_EPOCH_UNKNOWN;
     }
+    if (request->kind == REQUEST_OFFSETS)
+        result.base_offset = result.last_stable_offset;
     result.rc = (uint16_t)rc;
     result.slot = request->slot;
     result.ctx = request->ctx;
     result.requester = request->requester;
     broker_answer_read(broker, &result, request->kind);
+}
+
+/* The coordinator's requests. False: no room now, the request must be offered again. */
+static bool
+broker_transaction(struct broker *broker, const struct request *request)
+{
+    const struct log_transaction transaction = {
+        .slot = request->slot,
+        .incarnation = request->incarnation,
+        .producer_id = request->u.transaction.producer_id,
+        .wall_ms = request->u.transaction.wall_ms,
+        .coordinator_epoch = request->u.transaction.coordinator_epoch,
+        .producer_epoch = request->u.transaction.producer_epoch,
+        .is_commit = request->u.transaction.is_commit,
+        .requester = (uint16_t)(request->requester | BROKER_REQUESTER_MARKER),
+        .ctx = request->ctx,
+    };
+    struct log_ack ack;
+
+    if (request->kind == REQUEST_TXN_ADMIT) {
+        enum rc rc = log_transaction_admit(broker->log, &transaction);
+        if (rc != RC_AGAIN)
+            broker_answer_rc(broker, request, rc);
+        return rc != RC_AGAIN;
+    }
+    switch (log_transaction_marker(broker->log, &transaction, &ack)) {
+    case LOG_APPEND_AGAIN:
+        broker_count(&broker->counters.appends_again, 1);
+        return false;
+    case LOG_APPEND_REFUSED:
+        broker_answer_ack(broker, &ack);
+        return true;
+    case LOG_APPEND_TAKEN:
+        return true;
+    }
+    CHECK(false);
+    return true;
+}
+
+/* Tells producers a few at a time, over as many polls as it takes. */
+static bool
+broker_producers(struct broker *broker, const struct request *request)
+{
+    struct log_producer told[BROKER_PRODUCERS_MAX];
+    struct log_producers *walk = &broker->producers;
+    uint32_t room = request->u.find.dst_bytes / (uint32_t)sizeof(struct request_producer);
+
+    walk->into = told;
+    walk->count = 0;
+    walk->capacity = min_u32(room - broker->producers_told, BROKER_PRODUCERS_MAX);
+    enum rc rc = log_producers(broker->log, request->slot, request->incarnation, walk);
+    for (uint32_t i = 0; i < walk->count; i++) {
+        const struct request_producer producer = {
+            .producer_id = told[i].producer_id,
+            .last_append_ms = told[i].last_append_ms,
+            .transaction_first_offset = told[i].transaction_first_offset,
+            .coordinator_epoch = told[i].coordinator_epoch,
+            .last_sequence = told[i].last_sequence,
+            .producer_epoch = told[i].producer_epoch,
+        };
+        uint64_t at = (uint64_t)broker->producers_told++ * sizeof(producer);
+        bytes_copy(
+            request->u.find.dst + at, request->u.find.dst_bytes - at, &producer, sizeof(producer));
+    }
+    /* A step that filled its own room goes on while the requester's is not full. */
+    if (rc == RC_AGAIN || (rc == RC_OK && walk->count == BROKER_PRODUCERS_MAX))
+        return false;
+    struct response response = {
+        .kind = RESPONSE_DONE,
+        .request_kind = REQUEST_PRODUCERS,
+        .rc = (uint16_t)rc,
+        .slot = request->slot,
+        .ctx = request->ctx,
+        .bytes = broker->producers_told * (uint32_t)sizeof(struct request_producer),
+    };
+    broker->producers = (struct log_producers){0};
+    broker->producers_told = 0;
+    broker_answer(broker, request->requester, &response);
+    return true;
 }
 
 /* Drops, one after the other, the partitions that metadata do not name. RC_AGAIN: some are left;
@@ -347,6 +430,11 @@ broker_take(struct broker *broker, const struct request *request, int64_t wall_m
     case REQUEST_EPOCH_END:
         broker_lookup(broker, request);
         return true;
+    case REQUEST_TXN_ADMIT:
+    case REQUEST_TXN_MARKER:
+        return broker_transaction(broker, request);
+    case REQUEST_PRODUCERS:
+        return broker_producers(broker, request);
     default:
         return broker_manage(broker, request);
     }

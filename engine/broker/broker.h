@@ -19,13 +19,15 @@
 #include "engine/ring/byte_ring.h"
 #include "engine/ring/ring.h"
 #include "engine/tile/tile.h"
-#include "log/append/log.h"
+#include "log/append/log_transaction.h"
 #include "net/request/request.h"
 
 #define BROKER_BURST 64u
 #define BROKER_COPY_BYTES (UINT32_C(256) << 10)
 #define BROKER_DEFERRED_MAX 256u
 #define BROKER_REQUESTER_NONE UINT16_MAX /* acks of acks=0 batches go nowhere */
+#define BROKER_REQUESTER_MARKER 0x4000u  /* with it: the ack answers a TXN_MARKER */
+#define BROKER_PRODUCERS_MAX 64u         /* told per step of a REQUEST_PRODUCERS */
 
 /* Both ends' view of one requester; the broker consumes request and produces response. */
 struct broker_link {
@@ -61,6 +63,8 @@ struct broker {
     uint32_t deferred_count;
     uint32_t copied_bytes; /* to readers, in this poll */
     uint64_t stop_ctx;
+    struct log_producers producers; /* the walk of the REQUEST_PRODUCERS under way */
+    uint32_t producers_told;
     struct broker_counters counters;
 };
 

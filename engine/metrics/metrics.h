@@ -56,6 +56,7 @@ enum metric_refused {
     METRIC_REFUSED_STORAGE,
     METRIC_REFUSED_UNKNOWN,
     METRIC_REFUSED_LIMIT,
+    METRIC_REFUSED_TRANSACTION,
 };
 enum metric_turned_away {
     METRIC_TURNED_AWAY_LIMIT,
@@ -81,6 +82,8 @@ enum metric_deleted {
     METRIC_DELETED_TRIM
 };
 enum metric_woken { METRIC_WOKEN_DATA, METRIC_WOKEN_TIMEOUT, METRIC_WOKEN_CHANGE };
+enum metric_marker { METRIC_MARKER_COMMIT, METRIC_MARKER_ABORT };
+
 enum metric_pressure {
     METRIC_PRESSURE_CACHE,
     METRIC_PRESSURE_UNFLUSHED,

@@ -327,6 +327,7 @@ bulk_durable(struct log *log, struct partition *partition, const struct log_wait
     /* Batches that the journal took behind the mark are of the same group and counted already. */
     partition->durable_offset = max_u64(partition->durable_offset, wait->offset);
     partition->durable_bytes = max_u64(partition->durable_bytes, wait->ctx);
+    transaction_settle(log, partition);
     log_publish_offsets(log, partition);
     if (partition->durability == LOG_DURABILITY_DEVICE)
         partition_mark(log, partition);

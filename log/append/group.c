@@ -99,6 +99,8 @@ group_make_durable(struct log *log, uint64_t tail_end)
         struct partition *partition = &log->partitions[entry->slot];
         partition->durable_offset = entry->base_offset + entry->last_delta + 1;
         partition->durable_bytes = entry->bytes_before + entry->bytes;
+        if (UNLIKELY(partition->transactions.ending_first != TRANSACTION_NONE))
+            transaction_settle(log, partition);
         log_publish_offsets(log, partition);
         if (partition->armed != 0 && partition->durability == LOG_DURABILITY_DEVICE)
             partition_mark(log, partition);

@@ -7,18 +7,9 @@
 
 #include "engine/base/check.h"
 #include "engine/record/record_iterator.h"
+#include "engine/record/record_marker.h"
 
-/* What log_append() works out before anything is changed. */
-struct append_batch {
-    struct producer_claim claim;
-    uint32_t producer;
-    uint32_t last_delta;
-    int64_t max_timestamp_ms;
-    bool is_idempotent;
-    bool is_bulk;
-};
-
-static enum log_append_status
+enum log_append_status
 append_refuse(struct log *log,
               const struct log_append_request *request,
               const struct partition *partition,
@@ -98,7 +89,12 @@ append_check(const struct log *log,
     if (UNLIKELY(config->is_compacted) && !append_has_keys(request))
         return RC_BATCH_INVALID;
     int64_t producer_id = (int64_t)get_u64_be(batch + RECORD_BATCH_PRODUCER_ID);
+    uint16_t attributes = record_batch_attributes(batch);
     ret->is_idempotent = producer_id >= 0;
+    ret->is_transactional = (attributes & RECORD_ATTRIBUTES_TRANSACTIONAL) != 0;
+    if (UNLIKELY((attributes & RECORD_ATTRIBUTES_CONTROL) != 0 ||
+                 (ret->is_transactional && !ret->is_idempotent)))
+        return RC_BATCH_INVALID; /* markers are ours to write */
     if (ret->is_idempotent) {
         uint32_t first = get_u32_be(batch + RECORD_BATCH_BASE_SEQUENCE);
         ret->claim = (struct producer_claim){
@@ -288,6 +284,8 @@ append_take(struct log *log,
     tail_add_batch(log, partition, &added_batch);
     if (batch->is_idempotent)
         producers_record(&log->producers, batch->producer, &batch->claim, base_offset, log->now_ns);
+    if (UNLIKELY(batch->is_transactional))
+        transaction_appended(log, partition, batch, base_offset);
     if (is_bulk)
         bulk_add(log, partition, &ack);
     if (!is_bulk || partition->durability == LOG_DURABILITY_MEMORY)
@@ -325,6 +323,15 @@ tail_add_batch(struct log *log, struct partition *partition, const struct tail_b
     partition->end_bytes += batch->bytes;
 }
 
+/* Of transactions, or of a producer that has one: the rest need not be looked at. */
+static ALWAYS_INLINE bool
+append_has_transaction(const struct log *log, const struct append_batch *batch)
+{
+    return batch->is_transactional ||
+           (batch->producer != PRODUCER_NONE &&
+            log->producers.table[batch->producer].transaction != PRODUCER_NONE);
+}
+
 enum log_append_status
 log_append(struct log *log, const struct log_append_request *request, struct log_ack *ret_ack)
 {
@@ -340,10 +347,22 @@ log_append(struct log *log, const struct log_append_request *request, struct log
             &log->producers, &batch.claim, log->now_ns, &batch.producer, &original);
     if (rc == RC_SEQUENCE_DUPLICATE)
         return append_duplicate(log, partition, request, original);
+    if (LIKELY(rc == RC_OK) && UNLIKELY(append_has_transaction(log, &batch)))
+        rc = transaction_check(log, &batch);
     if (UNLIKELY(rc != RC_OK))
         return append_refuse(log, request, partition, rc, ret_ack);
+    return append_offer(log, partition, request, &batch, ret_ack);
+}
+
+enum log_append_status
+append_offer(struct log *log,
+             struct partition *partition,
+             const struct log_append_request *request,
+             struct append_batch *batch,
+             struct log_ack *ret_ack)
+{
     log->wall_ms = request->wall_ms;
-    rc = space_reserve(log, partition, request->batch_bytes);
+    enum rc rc = space_reserve(log, partition, request->batch_bytes);
     if (UNLIKELY(rc != RC_OK)) {
         partition->is_forced = true;
         flush_consider(log, partition);
@@ -351,17 +370,17 @@ log_append(struct log *log, const struct log_append_request *request, struct log
             log_count_pressure(log, METRIC_PRESSURE_DISK_JOBS);
             return LOG_APPEND_AGAIN;
         }
-        if (batch.is_idempotent)
-            producers_await(&log->producers, batch.producer, &batch.claim, log->now_ns);
+        if (batch->is_idempotent)
+            producers_await(&log->producers, batch->producer, &batch->claim, log->now_ns);
         return append_refuse(log, request, partition, rc, ret_ack);
     }
-    batch.is_bulk = bulk_is_due(log, partition, request->batch_bytes);
-    if (UNLIKELY(!append_make_room(log, request->batch_bytes, batch.is_bulk))) {
+    batch->is_bulk = bulk_is_due(log, partition, request->batch_bytes);
+    if (UNLIKELY(!append_make_room(log, request->batch_bytes, batch->is_bulk))) {
         if (log->is_failed)
             return append_refuse(log, request, partition, RC_FENCED, ret_ack);
         return LOG_APPEND_AGAIN;
     }
-    append_take(log, partition, request, &batch);
+    append_take(log, partition, request, batch);
     return LOG_APPEND_TAKEN;
 }
 
@@ -426,6 +445,18 @@ log_populate(struct log *log)
     jobs_send(log, job);
 }
 
+/* Takes part in polls that happen anyway: it wakes nobody. */
+static void
+log_expire_producers(struct log *log)
+{
+    if (LIKELY(log->now_ns < log->producers_expire_ns) || log->config.producer_age_ns == 0)
+        return;
+    log->producers_expire_ns = log->now_ns + LOG_EXPIRE_NS;
+    uint32_t count = producers_expire(
+        &log->producers, log->now_ns, log->config.producer_age_ns, LOG_EXPIRE_COUNT);
+    log_count(log, METRIC_PRODUCERS_EXPIRED, count);
+}
+
 /* When to run again although nothing has completed: what waits for time alone. */
 static uint64_t
 log_deadline(const struct log *log)
@@ -468,6 +499,7 @@ log_poll(struct log *log, uint64_t now_ns, uint64_t *ret_deadline_ns)
         *ret_deadline_ns = min_u64(*ret_deadline_ns, log->retain_next_ns);
     }
     log_populate(log);
+    log_expire_producers(log);
     log_publish(log);
     return work;
 }
@@ -549,6 +581,7 @@ log_configure(struct log *log,
         return partition_refusal(partition);
     partition->config = *config;
     partition->durability = (uint8_t)config->durability;
+    transaction_settle(log, partition);
     partition_mark(log, partition);
     event.start_offset = partition->start_offset;
     log_push_event(log, &event);
@@ -570,6 +603,7 @@ log_offsets(const struct log *log,
     ret_result->slot = slot;
     ret_result->start_offset = partition->start_offset;
     ret_result->high_watermark = partition_high_watermark(partition);
+    ret_result->last_stable_offset = partition_last_stable(partition);
     ret_result->end_offset = partition->next_offset;
     ret_result->leader_epoch = partition->leader_epoch;
     ret_result->total_bytes = partition_total_bytes(partition);

@@ -99,6 +99,7 @@ struct log_read_result { /* fields as in struct response */
     int32_t leader_epoch;
     uint64_t base_offset;
     uint64_t high_watermark;
+    uint64_t last_stable_offset;
     uint64_t start_offset;
     uint64_t end_offset;
     uint64_t total_bytes;
@@ -146,6 +147,9 @@ struct log_config {
     uint64_t bulk_bytes; /* with so much on its way a partition bypasses the journal; 0: never */
     uint32_t partitions_max;
     uint32_t producers_max;
+    uint64_t producer_age_ns;          /* an idle producer is forgotten after it; 0: never */
+    uint32_t transactions_max;         /* admitted or open at a time; 0: none are taken */
+    uint32_t transactions_aborted_max; /* aborted ones whose segment has no footer yet */
     uint32_t open_files_max;
     struct metrics_tile *metrics; /* written by this tile; NULL: not counted (tests) */
     struct metrics_partition *partition_metrics; /* [partitions_max], by slot; NULL: not counted */

@@ -15,6 +15,7 @@ struct log_layout {
     uint64_t partitions;
     uint64_t buckets;
     uint64_t producers;
+    uint64_t transactions;
     uint64_t segments;
     uint64_t files;
     uint64_t jobs;
@@ -96,6 +97,8 @@ log_lay_out(const struct log_config *config, struct log_layout *layout)
     layout->partitions = log_place(&end, partitions * sizeof(struct partition));
     layout->buckets = log_place(&end, (uint64_t)layout->bucket_count * sizeof(uint32_t));
     layout->producers = log_place(&end, producers_footprint(config->producers_max));
+    layout->transactions = log_place(
+        &end, transactions_footprint(config->transactions_max, config->transactions_aborted_max));
     layout->segments = log_place(&end, (uint64_t)layout->segment_count * sizeof(struct segment));
     layout->files = log_place(&end, config->open_files_max * sizeof(struct log_file));
     layout->jobs = log_place(&end, LOG_JOBS_MAX * sizeof(struct log_job));
@@ -204,6 +207,10 @@ log_init(void *memory,
                    base + layout.producers,
                    config->producers_max,
                    clock_random(config->clock));
+    transactions_init(&log->transactions,
+                      base + layout.transactions,
+                      config->transactions_max,
+                      config->transactions_aborted_max);
     segment_pool_init(
         &log->segments, (struct segment *)(void *)(base + layout.segments), layout.segment_count);
     files_init(log);

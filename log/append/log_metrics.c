@@ -14,6 +14,8 @@ log_count_refusal(struct log *log, enum rc rc)
         [RC_NO_SPACE] = METRIC_REFUSED_SPACE + 1,
         [RC_UNKNOWN_PARTITION] = METRIC_REFUSED_UNKNOWN + 1,
         [RC_LIMIT] = METRIC_REFUSED_LIMIT + 1,
+        [RC_TXN_STATE] = METRIC_REFUSED_TRANSACTION + 1,
+        [RC_COORDINATOR_FENCED] = METRIC_REFUSED_TRANSACTION + 1,
     };
     uint32_t reason = METRIC_REFUSED_STORAGE; /* fenced, halted, stopping */
 
@@ -85,6 +87,13 @@ log_publish(struct log *log)
     metrics_set(metrics, METRIC_CACHE_BYTES, log->ring.head - log->ring.tail);
     metrics_set(metrics, METRIC_UNFLUSHED_BYTES, unflushed);
     metrics_set(metrics, METRIC_PRODUCERS, log->producers.live);
+    const struct transactions *transactions = &log->transactions;
+    uint64_t since_ns = log->now_ns;
+    if (transactions->first != TRANSACTION_NONE)
+        since_ns = min_u64(since_ns, transactions->table[transactions->first].since_ns);
+    metrics_set(metrics, METRIC_TRANSACTIONS_OPEN, transactions->open);
+    metrics_set(metrics, METRIC_TRANSACTION_OLDEST_MS, (log->now_ns - since_ns) / NS_PER_MS);
+    metrics_set(metrics, METRIC_TRANSACTIONS_ABORTED_KEPT, transactions->aborted_live);
     metrics_set(metrics, METRIC_PARTITIONS_ONLINE, log->state_counts[PARTITION_OPEN]);
     metrics_set(metrics, METRIC_PARTITIONS_FENCED, log->state_counts[PARTITION_FENCED]);
     metrics_set(metrics, METRIC_PARTITIONS_HALTED, log->state_counts[PARTITION_HALTED]);

@@ -81,6 +81,7 @@ partition_add(struct log *log, uint64_t incarnation)
                    .timestamp_after_max_ms = INT64_MAX},
     };
     partition_move(log, partition, PARTITION_OPENING);
+    partition_transactions_init(&partition->transactions);
     log_publish_partition(log, partition);
     tail_list_init(&partition->tail);
     segment_list_init(&partition->segments);
@@ -114,6 +115,7 @@ partition_remove(struct log *log, struct partition *partition)
 {
     while (partition->segments.count > 0)
         segment_pop(&log->segments, &partition->segments);
+    transaction_drop_all(log, partition);
     producers_forget(&log->producers, partition->incarnation);
     partition->incarnation = 0;
     partition_move(log, partition, PARTITION_FREE);

@@ -104,6 +104,7 @@ producers_remove(struct producers *producers, uint32_t at)
         link = &producers->table[*link].chain;
     }
     *link = producer->chain;
+    CHECK(producer->transaction == PRODUCER_NONE);
     producers_list_remove(producers, at);
     producer->chain = producers->free;
     producer->incarnation = 0;
@@ -111,11 +112,13 @@ producers_remove(struct producers *producers, uint32_t at)
     producers->live--;
 }
 
-static bool
+bool
 producers_has_room(const struct producers *producers, uint64_t now_ns)
 {
     if (producers->free != PRODUCER_NONE || producers->count < producers->capacity)
         return true;
+    if (producers->oldest == PRODUCER_NONE)
+        return false; /* all have transactions */
     return now_ns >= producers->table[producers->oldest].used_ns + PRODUCERS_AGE_MIN_NS;
 }
 
@@ -139,6 +142,8 @@ producers_add(struct producers *producers, uint64_t incarnation, uint64_t produc
         .producer_id = producer_id,
         .incarnation = incarnation,
         .chain = *bucket,
+        .transaction = PRODUCER_NONE,
+        .coordinator_epoch = -1,
     };
     *bucket = at;
     producers_list_push(producers, at);
@@ -180,7 +185,78 @@ producers_check(const struct producers *producers,
     int32_t due = producer->batch_count > 0
                       ? producers_sequence_after(producer->batches[0].last_sequence)
                       : producer->batches[0].first_sequence; /* producers_await() */
-    return claim->first_sequence == due ? RC_OK : RC_SEQUENCE_OUT_OF_ORDER;
+    return claim->first_sequence == due || due < 0 ? RC_OK : RC_SEQUENCE_OUT_OF_ORDER;
+}
+
+uint32_t
+producers_take(struct producers *producers,
+               uint64_t incarnation,
+               uint64_t producer_id,
+               int16_t epoch,
+               uint64_t now_ns)
+{
+    uint32_t at = producers_find(producers, incarnation, producer_id);
+
+    if (at != PRODUCER_NONE)
+        return at;
+    at = producers_add(producers, incarnation, producer_id);
+    producers->table[at].epoch = epoch;
+    producers->table[at].used_ns = now_ns;
+    producers->table[at].batches[0].first_sequence = -1;
+    return at;
+}
+
+void
+producers_hold(struct producers *producers, uint32_t producer, uint32_t transaction)
+{
+    CHECK(producers->table[producer].transaction == PRODUCER_NONE);
+    producers_list_remove(producers, producer);
+    producers->table[producer].transaction = transaction;
+}
+
+void
+producers_let_go(struct producers *producers, uint32_t producer, uint64_t now_ns)
+{
+    CHECK(producers->table[producer].transaction != PRODUCER_NONE);
+    producers->table[producer].transaction = PRODUCER_NONE;
+    producers->table[producer].used_ns = now_ns;
+    producers_list_push(producers, producer);
+}
+
+void
+producers_mark(struct producers *producers,
+               uint32_t producer_idx,
+               int16_t epoch,
+               int32_t coordinator_epoch,
+               uint64_t now_ns)
+{
+    struct producer *producer = &producers->table[producer_idx];
+
+    producer->coordinator_epoch = coordinator_epoch;
+    producer->used_ns = now_ns;
+    if (epoch <= producer->epoch)
+        return;
+    producer->epoch = epoch;
+    producer->batch_count = 0;
+    producer->batches[0].first_sequence = 0;
+}
+
+uint32_t
+producers_expire(struct producers *producers, uint64_t now_ns, uint64_t age_ns, uint32_t count)
+{
+    uint32_t expired = 0;
+
+    for (uint32_t i = 0; i < count && i < producers->count; i++) {
+        uint32_t at = producers->expire_next;
+        producers->expire_next = at + 1 < producers->count ? at + 1 : 0;
+        const struct producer *producer = &producers->table[at];
+        if (producer->incarnation == 0 || producer->transaction != PRODUCER_NONE ||
+            now_ns < producer->used_ns + age_ns)
+            continue;
+        producers_remove(producers, at);
+        expired++;
+    }
+    return expired;
 }
 
 void
@@ -223,7 +299,7 @@ producers_record(struct producers *producers,
         producer->batch_count++;
     producer->epoch = claim->epoch;
     producer->used_ns = now_ns;
-    if (producers->newest != at) {
+    if (producers->newest != at && producer->transaction == PRODUCER_NONE) {
         producers_list_remove(producers, at);
         producers_list_push(producers, at);
     }
@@ -257,7 +333,7 @@ producers_forget(struct producers *producers, uint64_t incarnation)
         if (producers->table[at].incarnation == incarnation)
             producers_remove(producers, at);
         at = newer;
-    }
+    } /* those with a transaction were let go before */
 }
 
 void

@@ -29,12 +29,15 @@ struct producer {
     uint64_t used_ns;
     struct producer_batch batches[PRODUCER_BATCHES]; /* newest first */
     int16_t epoch;
-    uint16_t batch_count; /* [0, PRODUCER_BATCHES]; 0: none is stored yet, and the first must begin
-                             with batches[0].first_sequence */
+    uint16_t batch_count; /* [0, PRODUCER_BATCHES]; 0: none of this epoch is stored yet, and the
+                             first must begin with batches[0].first_sequence, -1: with any */
     uint32_t chain;       /* next in the same bucket, or PRODUCER_NONE */
-    uint32_t newer;       /* list in order of use */
+    uint32_t newer;       /* list in order of use; one with a transaction is on no list */
     uint32_t older;
+    uint32_t transaction;      /* its place in the table of transactions, or PRODUCER_NONE */
+    int32_t coordinator_epoch; /* of its last transaction marker here, -1: none */
 };
+_Static_assert(sizeof(struct producer) == 128, "two cache lines");
 
 struct producers {
     struct producer *table; /* [capacity] */
@@ -46,6 +49,7 @@ struct producers {
     uint32_t free;  /* chain of given back states */
     uint32_t newest;
     uint32_t oldest;
+    uint32_t expire_next; /* place to look at next for those too old */
     uint64_t seed;
 };
 
@@ -70,6 +74,30 @@ enum rc producers_check(const struct producers *producers,
                         uint64_t now_ns,
                         uint32_t *ret_producer,
                         uint64_t *ret_base_offset);
+
+/* Room for one more state? */
+bool producers_has_room(const struct producers *producers, uint64_t now_ns);
+
+/* The state of a producer that begins or ends a transaction: a fresh one that takes any first
+ * sequence when there is none; there must be room then. */
+uint32_t producers_take(struct producers *producers,
+                        uint64_t incarnation,
+                        uint64_t producer_id,
+                        int16_t epoch,
+                        uint64_t now_ns);
+/* Ties a transaction to a state, which is not thrown out before it is let go. */
+void producers_hold(struct producers *producers, uint32_t producer, uint32_t transaction);
+void producers_let_go(struct producers *producers, uint32_t producer, uint64_t now_ns);
+/* A marker was appended: a greater epoch fences the producer, whose next batch begins anew. */
+void producers_mark(struct producers *producers,
+                    uint32_t producer,
+                    int16_t epoch,
+                    int32_t coordinator_epoch,
+                    uint64_t now_ns);
+/* Forgets states that were not used for age_ns, at most `count` places of the table further;
+ * states with a transaction stay. Returns how many it forgot. */
+uint32_t
+producers_expire(struct producers *producers, uint64_t now_ns, uint64_t age_ns, uint32_t count);
 
 /* Records an appended batch; producer is what producers_check() gave in the same poll. */
 void producers_record(struct producers *producers,

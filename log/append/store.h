@@ -19,6 +19,8 @@
 #ifndef EAGRE_LOG_APPEND_STORE_H
 #define EAGRE_LOG_APPEND_STORE_H
 
+#include "log/append/log_transaction.h"
+#include "log/append/store_append.h"
 #include "log/append/store_log.h"
 
 /* ---- partition.c ---- */
@@ -48,7 +50,11 @@ partition_high_watermark(const struct partition *partition)
 static ALWAYS_INLINE uint64_t
 partition_last_stable(const struct partition *partition)
 {
-    return partition_high_watermark(partition);
+    uint64_t stable = min_u64(partition_high_watermark(partition),
+                              partition->transactions.first_offset);
+
+    /* Retention may have taken the records of one that is still open. */
+    return max_u64(stable, partition->start_offset);
 }
 /* Batch bytes below the high watermark since the partition was opened. */
 static ALWAYS_INLINE uint64_t
@@ -80,23 +86,6 @@ uint32_t partition_poll_drops(struct log *log);
 void partition_wait_done(struct log *log, const struct log_wait *wait);
 void partition_job_done(struct log *log, struct log_job *job);
 void log_push_event(struct log *log, const struct log_event *event);
-
-/* ---- log.c ---- */
-
-/* Puts an ack behind all others: it goes out with the newest group that exists. */
-void log_push_ack(struct log *log, const struct log_ack *ack);
-
-/* A batch that stands in the ring. */
-struct tail_batch {
-    uint64_t position; /* in the ring */
-    uint32_t bytes;
-    uint32_t last_delta; /* offset of its last record, counted from its first */
-    uint32_t is_bulk;    /* 1: the journal does not have its bytes */
-    int64_t max_timestamp_ms;
-};
-
-/* Numbers a batch: tail entry, partition's end. */
-void tail_add_batch(struct log *log, struct partition *partition, const struct tail_batch *batch);
 
 /* ---- group.c ---- */
 

@@ -35,9 +35,13 @@
 #define LOG_COLD_READS_MAX 8u
 #define LOG_CURSORS_MAX 256u
 #define LOG_HINTS 4u
-#define LOG_SEALS_MAX 32u   /* partitions whose last segment is being sealed */
-#define LOG_RETAINS_MAX 32u /* partitions whose oldest segment is being deleted */
-#define LOG_DROPS_MAX 64u   /* partitions being deleted */
+#define LOG_SEALS_MAX 32u /* partitions whose last segment is being sealed */
+#define LOG_EXPIRE_NS                                                                   \
+    (50 * NS_PER_MS)          /* between two looks for producers that are idle too long \
+                               */
+#define LOG_EXPIRE_COUNT 256u /* of each look */
+#define LOG_RETAINS_MAX 32u   /* partitions whose oldest segment is being deleted */
+#define LOG_DROPS_MAX 64u     /* partitions being deleted */
 #define LOG_NONE UINT32_MAX
 
 _Static_assert(LOG_ACKS_MAX > JOURNAL_TABLE_COUNT * JOURNAL_ENTRIES_MAX, "acks of all groups fit");

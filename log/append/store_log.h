@@ -6,6 +6,7 @@
 #include "log/append/producers.h"
 #include "log/append/slab_ring.h"
 #include "log/append/store_work.h"
+#include "log/append/transaction.h"
 
 struct log_cold; /* log/read */
 
@@ -73,6 +74,8 @@ struct log {
     uint32_t drops_count;
 
     struct producers producers;
+    uint64_t producers_expire_ns; /* when to look for those too old again */
+    struct transactions transactions;
     struct segment_pool segments;
     struct index_entry *index_entries; /* [partitions_max][INDEX_ENTRIES_MAX] */
 

@@ -6,6 +6,7 @@
 #include "log/append/log.h"
 #include "log/append/store_limits.h"
 #include "log/append/tail.h"
+#include "log/append/transaction.h"
 #include "log/format/checkpoint_format.h"
 #include "log/index/index.h"
 #include "log/segment/segment.h"
@@ -76,6 +77,7 @@ struct partition {
     uint16_t source_tile; /* whose checkpoint or journal it was recovered from */
     uint32_t armed;       /* requesters waiting for a mark, one bit each */
     int32_t leader_epoch;
+    struct partition_transactions transactions;
     /* bulk bypass; see bulk.c */
     uint64_t bulk_next;  /* first tail entry that the journal does not name, or TAIL_NONE */
     uint32_t bulk_first; /* its place in log->bulks, and that of the newest */

@@ -2,9 +2,9 @@
  * receive block, which stays until the answer. The reply is written while the request is read; each
  * answer fills in its hole. Errors are per partition.
  *
- * Order of checks (as Kafka's): acks, transactional id, topic and partition, size, one batch with
- * magic 2, header, CRC. Records that are refused before they are here are skipped without being
- * stored. */
+ * Order of checks (as Kafka's): acks, topic and partition, size, one batch with magic 2, header,
+ * transactional or not as the request is, CRC. Records that are refused before they are here are
+ * skipped without being stored. */
 #include "net/gate/gate_internal.h"
 
 #include "engine/record/record_batch.h"
@@ -205,8 +205,6 @@ produce_error_early(struct gate *gate,
 {
     if (connection->acks < -1 || connection->acks > 1)
         return KAFKA_ERROR_INVALID_REQUIRED_ACKS;
-    if (connection->transactional)
-        return KAFKA_ERROR_INVALID_TXN_STATE;
     if (ref == NULL)
         return KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
     if (topic_table_at(&gate->topics, connection->topic)->is_closed)
@@ -228,7 +226,8 @@ produce_error_header(const struct gate_connection *connection,
 
     if (rc != RC_OK)
         return kafka_error_from_rc(rc, KAFKA_PRODUCE, version);
-    if ((info.attributes & RECORD_ATTRIBUTES_TRANSACTIONAL) != 0)
+    /* Request and batch must agree; whether the transaction is open, the log tile knows. */
+    if (((info.attributes & RECORD_ATTRIBUTES_TRANSACTIONAL) != 0) != connection->transactional)
         return KAFKA_ERROR_INVALID_TXN_STATE;
     if (!kafka_produce_codec_ok(version, (uint8_t)record_batch_codec(&info)))
         return KAFKA_ERROR_UNSUPPORTED_COMPRESSION_TYPE;

@@ -28,6 +28,8 @@ struct log {
     uint32_t retentions; /* how often retention was attached */
     uint32_t unnamed;    /* partitions that a prune finds: their slots, counting down */
     uint32_t drop_again; /* answer RC_AGAIN this many times */
+    uint32_t admit_again;
+    uint32_t producers; /* of every partition */
 };
 
 static struct log script;
@@ -49,6 +51,37 @@ log_append(struct log *log, const struct log_append_request *request, struct log
                                                    .base_offset = log->appended};
     log->appended++;
     return LOG_APPEND_TAKEN;
+}
+
+enum rc
+log_transaction_admit(struct log *log, const struct log_transaction *request)
+{
+    if (log->admit_again > 0) {
+        log->admit_again--;
+        return RC_AGAIN;
+    }
+    return request->producer_epoch < 3 ? RC_PRODUCER_EPOCH_STALE : RC_OK;
+}
+
+enum log_append_status
+log_transaction_marker(struct log *log,
+                       const struct log_transaction *request,
+                       struct log_ack *ret_ack)
+{
+    const struct log_append_request append = {
+        .slot = request->slot, .requester = request->requester, .ctx = request->ctx};
+
+    return log_append(log, &append, ret_ack);
+}
+
+enum rc
+log_producers(struct log *log, uint32_t slot, uint64_t incarnation, struct log_producers *cursor)
+{
+    if (slot == 9 || incarnation == 0)
+        return RC_UNKNOWN_PARTITION;
+    for (; cursor->next < log->producers && cursor->count < cursor->capacity; cursor->next++)
+        cursor->into[cursor->count++] = (struct log_producer){.producer_id = cursor->next};
+    return RC_OK;
 }
 
 bool
@@ -84,8 +117,11 @@ log_offsets(const struct log *log,
             uint64_t incarnation,
             struct log_read_result *ret_result)
 {
-    *ret_result = (struct log_read_result){
-        .start_offset = 1, .high_watermark = 5, .end_offset = 6, .leader_epoch = 3};
+    *ret_result = (struct log_read_result){.start_offset = 1,
+                                           .high_watermark = 5,
+                                           .last_stable_offset = 4,
+                                           .end_offset = 6,
+                                           .leader_epoch = 3};
     return log != NULL && slot != 9 && incarnation != 0 ? RC_OK : RC_UNKNOWN_PARTITION;
 }
 
@@ -459,6 +495,68 @@ Test(broker, controls_requests_are_answered_by_their_events)
         cr_assert_eq(done.rc, RC_OK);
     }
     cr_assert_eq(script.stops, 1u);
+}
+
+static void
+ask_transaction(uint8_t kind, uint32_t slot, int16_t epoch)
+{
+    struct request request = {.kind = kind, .slot = slot, .incarnation = 5, .ctx = 50};
+
+    request.u.transaction.producer_id = 7;
+    request.u.transaction.producer_epoch = epoch;
+    cr_assert_eq(ring_push(&rings[0][0], &request, 1), 1u);
+    poll();
+}
+
+Test(broker, transactions_are_admitted_and_marked)
+{
+    ask_transaction(REQUEST_TXN_ADMIT, 3, 2);
+    cr_assert_eq(answer(0).rc, RC_PRODUCER_EPOCH_STALE);
+    script.admit_again = 1;
+    ask_transaction(REQUEST_TXN_ADMIT, 3, 3);
+    cr_assert(ring_is_empty(&rings[0][1]), "its former transaction is ending");
+    poll();
+    cr_assert_eq(answer(0).rc, RC_OK);
+    ask_transaction(REQUEST_TXN_MARKER, 9, 3);
+    cr_assert_eq(answer(0).rc, RC_UNKNOWN_PARTITION);
+    ask_transaction(REQUEST_TXN_MARKER, 3, 3);
+    struct response marked = answer(0);
+    cr_assert_eq(marked.rc, RC_OK);
+    cr_assert_eq(marked.request_kind, REQUEST_TXN_MARKER);
+    cr_assert_eq(marked.ctx, 50u);
+}
+
+Test(broker, tells_as_many_producers_as_there_is_room_for)
+{
+    static struct request_producer told[200];
+    struct request request = {.kind = REQUEST_PRODUCERS, .slot = 9, .incarnation = 5};
+
+    request.u.find.dst = (uint8_t *)told;
+    request.u.find.dst_bytes = sizeof(told);
+    cr_assert_eq(ring_push(&rings[0][0], &request, 1), 1u);
+    poll();
+    cr_assert_eq(answer(0).rc, RC_UNKNOWN_PARTITION);
+    request.slot = 3;
+    const uint32_t counts[] = {0, 1, BROKER_PRODUCERS_MAX, BROKER_PRODUCERS_MAX + 1, 200, 300};
+    for (uint32_t i = 0; i < ARRAY_COUNT(counts); i++) {
+        script.producers = counts[i];
+        cr_assert_eq(ring_push(&rings[0][0], &request, 1), 1u);
+        for (uint32_t k = 0; k < 8; k++)
+            poll();
+        struct response done = answer(0);
+        uint32_t expected = min_u32(counts[i], 200);
+        cr_assert_eq(done.rc, RC_OK);
+        cr_assert_eq(done.bytes, expected * sizeof(told[0]), "%u of %u", done.bytes, counts[i]);
+        for (uint32_t k = 0; k < expected; k++)
+            cr_assert_eq(told[k].producer_id, (int64_t)k);
+    }
+}
+
+Test(broker, offsets_tell_the_last_stable_one)
+{
+    ask(REQUEST_OFFSETS, 1, 3, 43);
+    poll();
+    cr_assert_eq(answer(1).base_offset, 4u);
 }
 
 Test(broker, a_wrong_leader_epoch_is_told_apart)

@@ -87,7 +87,7 @@ Test(metrics, exports_labels_by_word_and_leaves_zeros_out, .timeout = 10)
     metrics_add_label(&gate_tile, REQUESTS, 60, 1);
     metrics_add_label(&gate_tile, CONNECTIONS_CLOSED, METRIC_CLOSED_ERROR, 2);
     metrics_add_label(&gate_tile, CONNECTIONS_CLOSED, METRIC_CLOSED_PEER, 1);
-    metrics_add_label(&log_tile, BATCHES_REFUSED, METRIC_REFUSED_LIMIT, 3);
+    metrics_add_label(&log_tile, BATCHES_REFUSED, METRIC_REFUSED_TRANSACTION, 3);
     metrics_add_label(&log_tile, SEGMENTS_DELETED, METRIC_DELETED_TOPIC, 4);
     metrics_add_label(&log_tile, BACKPRESSURE, METRIC_PRESSURE_DISK_JOBS, 4);
     metrics_add_label(&gate_tile, CONNECTIONS_REFUSED, METRIC_TURNED_AWAY_SHUTDOWN, 4);
@@ -100,7 +100,7 @@ Test(metrics, exports_labels_by_word_and_leaves_zeros_out, .timeout = 10)
     HAS("eagre_connections_closed_total{tile=\"gate0\",reason=\"peer\"} 1\n");
     /* The last constant of each enum meets the last word: orders agree. */
     HAS("eagre_connections_closed_total{tile=\"gate0\",reason=\"error\"} 2\n");
-    HAS("eagre_batches_refused_total{tile=\"log0\",reason=\"limit\"} 3\n");
+    HAS("eagre_batches_refused_total{tile=\"log0\",reason=\"transaction\"} 3\n");
     HAS("eagre_segments_deleted_total{tile=\"log0\",cause=\"topic\"} 4\n");
     HAS("eagre_append_backpressure_total{tile=\"log0\",cause=\"disk_jobs\"} 4\n");
     HAS("eagre_connections_refused_total{tile=\"gate0\",reason=\"shutdown\"} 4\n");
@@ -111,7 +111,7 @@ Test(metrics, exports_labels_by_word_and_leaves_zeros_out, .timeout = 10)
 Test(metrics, has_as_many_words_as_constants, .timeout = 10)
 {
     cr_assert_eq(METRIC_CONNECTIONS_CLOSED_LAST - METRIC_CONNECTIONS_CLOSED, METRIC_CLOSED_ERROR);
-    cr_assert_eq(METRIC_BATCHES_REFUSED_LAST - METRIC_BATCHES_REFUSED, METRIC_REFUSED_LIMIT);
+    cr_assert_eq(METRIC_BATCHES_REFUSED_LAST - METRIC_BATCHES_REFUSED, METRIC_REFUSED_TRANSACTION);
     cr_assert_eq(METRIC_SEGMENTS_DELETED_LAST - METRIC_SEGMENTS_DELETED, METRIC_DELETED_TRIM);
     cr_assert_eq(METRIC_BACKPRESSURE_LAST - METRIC_BACKPRESSURE, METRIC_PRESSURE_DISK_JOBS);
     cr_assert_eq(METRIC_FETCHES_WOKEN_LAST - METRIC_FETCHES_WOKEN, METRIC_WOKEN_CHANGE);

@@ -2,7 +2,7 @@
 #include "store_rig.h"
 
 #include "engine/base/hash.h"
-#include "engine/record/record_batch.h"
+#include "engine/record/record_marker.h"
 
 #include <criterion/criterion.h>
 #include <criterion/logging.h>
@@ -329,16 +329,25 @@ rig_make_batch(uint8_t *batch, const struct rig_batch *what)
 {
     uint64_t state = what->seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
 
+    if (what->is_marker) {
+        const struct record_marker marker = {.producer_id = what->producer_id,
+                                             .timestamp_ms = what->timestamp_ms,
+                                             .coordinator_epoch = what->coordinator_epoch,
+                                             .producer_epoch = what->epoch,
+                                             .is_commit = what->is_commit};
+        record_marker_build(&marker, batch);
+        return;
+    }
     put_u64_be(batch, 0);
     put_u32_be(batch + 8, what->bytes - 12);
     put_u32_be(batch + 12, UINT32_MAX);
     batch[16] = 2;
-    put_u16_be(batch + 21, 0);
+    put_u16_be(batch + 21, what->is_transactional ? RECORD_ATTRIBUTES_TRANSACTIONAL : 0);
     put_u32_be(batch + 23, what->records - 1);
     put_u64_be(batch + 27, (uint64_t)what->timestamp_ms);
     put_u64_be(batch + 35, (uint64_t)what->timestamp_ms);
     put_u64_be(batch + 43, (uint64_t)what->producer_id);
-    put_u16_be(batch + 51, what->producer_id < 0 ? UINT16_MAX : 0);
+    put_u16_be(batch + 51, what->producer_id < 0 ? UINT16_MAX : (uint16_t)what->epoch);
     put_u32_be(batch + 53, (uint32_t)what->sequence);
     put_u32_be(batch + 57, what->records);
     for (uint32_t i = 61; i < what->bytes; i++) {
@@ -367,12 +376,10 @@ rig_try(struct rig *rig, const struct rig_append *append)
         .leader_epoch = partition->leader_epoch,
         .producer_id = append->producer_id == 0 ? -1 : append->producer_id,
         .sequence = append->producer_id == 0 ? -1 : append->sequence,
+        .epoch = append->epoch,
+        .is_transactional = append->is_transactional,
     };
     rig_make_batch(rig->batch, what);
-    if (append->producer_id != 0) {
-        put_u16_be(rig->batch + 51, (uint16_t)append->epoch);
-        put_u32_be(rig->batch + 17, hash_crc32c(0, rig->batch + 21, what->bytes - 21));
-    }
     struct log_append_request request = {
         .slot = model->slot,
         .incarnation = model->incarnation,
@@ -401,6 +408,62 @@ rig_append(struct rig *rig, const struct rig_append *append)
     cr_assert_fail(
         "never taken: partition %u of %u", append->partition, rig_current->partition_count);
     return LOG_APPEND_AGAIN;
+}
+
+enum rc
+rig_admit(struct rig *rig, uint32_t partition, int64_t producer_id, int16_t epoch)
+{
+    const struct log_transaction request = {
+        .slot = rig->partitions[partition].slot,
+        .incarnation = rig->partitions[partition].incarnation,
+        .producer_id = producer_id,
+        .producer_epoch = epoch,
+    };
+
+    return log_transaction_admit(rig_log(rig, partition), &request);
+}
+
+enum log_append_status
+rig_mark(struct rig *rig, const struct rig_marker *marker)
+{
+    struct rig_partition *model = &rig->partitions[marker->partition];
+    struct rig_batch *what = &model->batches[model->batch_count];
+    struct log *log = rig_log(rig, marker->partition);
+    const struct partition *partition = &log->partitions[model->slot];
+    enum log_append_status status = LOG_APPEND_AGAIN;
+
+    cr_assert_lt(model->batch_count, RIG_BATCHES_MAX);
+    for (uint32_t i = 0; i < RIG_STEPS_MAX && status == LOG_APPEND_AGAIN; i++) {
+        *what = (struct rig_batch){
+            .base_offset = partition->next_offset,
+            .bytes = RECORD_MARKER_BYTES,
+            .records = 1,
+            .timestamp_ms = clock_wall_ms(&rig->clock),
+            .leader_epoch = partition->leader_epoch,
+            .producer_id = marker->producer_id,
+            .sequence = -1,
+            .epoch = marker->epoch,
+            .is_marker = true,
+            .is_commit = marker->is_commit,
+            .coordinator_epoch = marker->coordinator_epoch,
+        };
+        const struct log_transaction request = {
+            .slot = model->slot,
+            .incarnation = model->incarnation,
+            .producer_id = marker->producer_id,
+            .wall_ms = what->timestamp_ms,
+            .coordinator_epoch = marker->coordinator_epoch,
+            .producer_epoch = marker->epoch,
+            .is_commit = marker->is_commit,
+            .ctx = ((uint64_t)(marker->partition + 1) << 32) | model->batch_count,
+        };
+        status = log_transaction_marker(log, &request, &rig->last_ack);
+        if (status == LOG_APPEND_AGAIN)
+            (void)rig_step(rig);
+    }
+    if (status == LOG_APPEND_TAKEN)
+        model->batch_count++;
+    return status;
 }
 
 void

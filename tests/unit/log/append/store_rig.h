@@ -25,6 +25,11 @@ struct rig_batch {
     bool acked;
     int64_t producer_id; /* -1: none */
     int32_t sequence;
+    int16_t epoch;
+    bool is_transactional;
+    bool is_marker; /* a control batch of the log's own, of RECORD_MARKER_BYTES */
+    bool is_commit;
+    int32_t coordinator_epoch;
 };
 
 struct rig_partition {
@@ -45,6 +50,16 @@ struct rig_append {
     int64_t producer_id;  /* 0: none */
     int16_t epoch;
     int32_t sequence;
+    bool is_transactional;
+};
+
+/* One transaction marker to be tried. */
+struct rig_marker {
+    uint32_t partition; /* index */
+    int64_t producer_id;
+    int16_t epoch;
+    int32_t coordinator_epoch;
+    bool is_commit;
 };
 
 struct rig_tile {
@@ -112,6 +127,10 @@ enum log_append_status rig_append(struct rig *rig, const struct rig_append *appe
 enum log_append_status rig_try(struct rig *rig, const struct rig_append *append);
 /* As rig_append(), then until its ack is there; rig->last_ack. */
 void rig_append_wait(struct rig *rig, const struct rig_append *append);
+/* Offers a marker until it is taken or refused. */
+enum log_append_status rig_mark(struct rig *rig, const struct rig_marker *marker);
+/* Admits a producer's transaction to a partition. */
+enum rc rig_admit(struct rig *rig, uint32_t partition, int64_t producer_id, int16_t epoch);
 /* Reads once at offset into dst, waiting for cold reads. */
 struct log_read_result
 rig_read(struct rig *rig, uint32_t partition, uint64_t offset, uint32_t max_bytes);

@@ -1,0 +1,257 @@
+/* Transactions on the way in: admission, what a producer with a transaction may append, markers,
+ * and what changes when a marker is durable. The tables are those of transaction.h and producers.h.
+ */
+#include "log/append/log_metrics.h"
+
+#include "engine/base/check.h"
+#include "engine/record/record_marker.h"
+
+/* The transaction is over here, or never was: its producer may be thrown out again. */
+static void
+transaction_forget(struct log *log, struct partition *partition, uint32_t at)
+{
+    producers_let_go(&log->producers, log->transactions.table[at].producer, log->now_ns);
+    transaction_remove(&log->transactions, &partition->transactions, at);
+}
+
+enum rc
+log_transaction_admit(struct log *log, const struct log_transaction *request)
+{
+    struct partition *partition = partition_of(log, request->slot, request->incarnation);
+    struct producers *producers = &log->producers;
+    uint64_t producer_id = (uint64_t)request->producer_id;
+
+    if (partition == NULL)
+        return RC_UNKNOWN_PARTITION;
+    if (partition->state != PARTITION_OPEN)
+        return partition_refusal(partition);
+    if (log->is_stopping)
+        return RC_CLOSED;
+    uint32_t at = producers_find(producers, partition->incarnation, producer_id);
+    if (at != PRODUCER_NONE && request->producer_epoch < producers->table[at].epoch)
+        return RC_PRODUCER_EPOCH_STALE;
+    if (at != PRODUCER_NONE && producers->table[at].transaction != PRODUCER_NONE) {
+        struct transaction *known = &log->transactions.table[producers->table[at].transaction];
+        if (request->producer_epoch < known->epoch)
+            return RC_PRODUCER_EPOCH_STALE;
+        if (known->state == TRANSACTION_ENDING)
+            return RC_AGAIN; /* until its marker is durable */
+        if (known->state == TRANSACTION_ADMITTED)
+            known->epoch = request->producer_epoch;
+        return known->epoch == request->producer_epoch ? RC_OK : RC_TXN_STATE;
+    }
+    if (!transactions_have_room(&log->transactions) ||
+        (at == PRODUCER_NONE && !producers_has_room(producers, log->now_ns)))
+        return RC_LIMIT;
+    at = producers_take(
+        producers, partition->incarnation, producer_id, request->producer_epoch, log->now_ns);
+    producers_hold(producers, at, transaction_add(&log->transactions, at, request->producer_epoch));
+    return RC_OK;
+}
+
+enum rc
+transaction_check(const struct log *log, const struct append_batch *batch)
+{
+    const struct producer *producer = batch->producer == PRODUCER_NONE
+                                          ? NULL
+                                          : &log->producers.table[batch->producer];
+
+    if (producer == NULL || producer->transaction == PRODUCER_NONE)
+        return batch->is_transactional ? RC_TXN_STATE : RC_OK;
+    const struct transaction *known = &log->transactions.table[producer->transaction];
+    if (batch->claim.epoch < known->epoch && known->state != TRANSACTION_ENDING)
+        return RC_PRODUCER_EPOCH_STALE;
+    if (!batch->is_transactional)
+        return known->state == TRANSACTION_OPEN ? RC_TXN_STATE : RC_OK;
+    if (known->state == TRANSACTION_ENDING)
+        return RC_TXN_STATE; /* belongs to the next one, which is not admitted yet */
+    return known->epoch == batch->claim.epoch ? RC_OK : RC_TXN_STATE;
+}
+
+void
+transaction_appended(struct log *log,
+                     struct partition *partition,
+                     const struct append_batch *batch,
+                     uint64_t base_offset)
+{
+    uint32_t at = log->producers.table[batch->producer].transaction;
+
+    if (log->transactions.table[at].state == TRANSACTION_ADMITTED)
+        transaction_open(
+            &log->transactions, &partition->transactions, at, base_offset, log->now_ns);
+}
+
+/* ---- markers ---- */
+
+static enum rc
+marker_check(const struct log *log,
+             const struct partition *partition,
+             const struct log_transaction *request,
+             uint32_t *ret_producer)
+{
+    if (partition == NULL)
+        return RC_UNKNOWN_PARTITION;
+    if (partition->state != PARTITION_OPEN)
+        return partition_refusal(partition);
+    if (log->is_stopping)
+        return RC_CLOSED;
+    *ret_producer = producers_find(
+        &log->producers, partition->incarnation, (uint64_t)request->producer_id);
+    if (*ret_producer == PRODUCER_NONE)
+        return RC_OK;
+    const struct producer *producer = &log->producers.table[*ret_producer];
+    if (request->producer_epoch < producer->epoch)
+        return RC_PRODUCER_EPOCH_STALE;
+    if (producer->transaction != PRODUCER_NONE &&
+        request->producer_epoch < log->transactions.table[producer->transaction].epoch)
+        return RC_PRODUCER_EPOCH_STALE;
+    return request->coordinator_epoch < producer->coordinator_epoch ? RC_COORDINATOR_FENCED : RC_OK;
+}
+
+void
+transaction_marked(struct log *log,
+                   struct partition *partition,
+                   const struct record_marker *marker,
+                   uint64_t offset)
+{
+    struct producers *producers = &log->producers;
+    uint32_t producer = producers_find(
+        producers, partition->incarnation, (uint64_t)marker->producer_id);
+
+    if (producer == PRODUCER_NONE) {
+        /* It has nothing open here; without a place for its epoch the marker stands for itself. */
+        if (!producers_has_room(producers, log->now_ns))
+            return;
+        producer = producers_take(producers,
+                                  partition->incarnation,
+                                  (uint64_t)marker->producer_id,
+                                  marker->producer_epoch,
+                                  log->now_ns);
+    }
+    producers_mark(
+        producers, producer, marker->producer_epoch, marker->coordinator_epoch, log->now_ns);
+    uint32_t at = producers->table[producer].transaction;
+    if (at == PRODUCER_NONE)
+        return;
+    const struct transaction *known = &log->transactions.table[at];
+    if (known->state == TRANSACTION_ADMITTED) {
+        transaction_forget(log, partition, at);
+    } else if (known->state == TRANSACTION_OPEN && known->first_offset < offset) {
+        const struct aborted_entry aborted = {
+            .producer_id = marker->producer_id,
+            .first_offset = known->first_offset,
+            .last_offset = offset,
+            .last_stable_offset = min_u64(
+                transaction_first_beside(&log->transactions, &partition->transactions, at),
+                offset + 1),
+        };
+        transaction_end(&log->transactions,
+                        &partition->transactions,
+                        at,
+                        marker->is_commit ? NULL : &aborted,
+                        offset);
+    }
+}
+
+enum log_append_status
+log_transaction_marker(struct log *log,
+                       const struct log_transaction *request,
+                       struct log_ack *ret_ack)
+{
+    struct partition *partition = partition_of(log, request->slot, request->incarnation);
+    const struct record_marker marker = {
+        .producer_id = request->producer_id,
+        .timestamp_ms = request->wall_ms,
+        .coordinator_epoch = request->coordinator_epoch,
+        .producer_epoch = request->producer_epoch,
+        .is_commit = request->is_commit,
+    };
+    uint8_t bytes[RECORD_MARKER_BYTES];
+    struct append_batch batch = {.producer = PRODUCER_NONE, .max_timestamp_ms = request->wall_ms};
+    const struct log_append_request append = {
+        .slot = request->slot,
+        .incarnation = request->incarnation,
+        .batch = bytes,
+        .batch_bytes = sizeof(bytes),
+        .requester = request->requester,
+        .ctx = request->ctx,
+        .wall_ms = request->wall_ms,
+    };
+
+    enum rc rc = marker_check(log, partition, request, &batch.producer);
+    if (rc != RC_OK)
+        return append_refuse(log, &append, partition, rc, ret_ack);
+    record_marker_build(&marker, bytes);
+    enum log_append_status status = append_offer(log, partition, &append, &batch, ret_ack);
+    if (status != LOG_APPEND_TAKEN)
+        return status;
+    transaction_marked(log, partition, &marker, partition->next_offset - 1);
+    transaction_settle(log, partition);
+    log_count_label(
+        log, TRANSACTION_MARKERS, marker.is_commit ? METRIC_MARKER_COMMIT : METRIC_MARKER_ABORT, 1);
+    return LOG_APPEND_TAKEN;
+}
+
+void
+transaction_settle(struct log *log, struct partition *partition)
+{
+    uint64_t durable = partition_high_watermark(partition);
+    uint32_t at;
+
+    while ((at = transaction_ended(&log->transactions, &partition->transactions, durable)) !=
+           TRANSACTION_NONE)
+        transaction_forget(log, partition, at);
+}
+
+void
+transaction_drop_all(struct log *log, struct partition *partition)
+{
+    struct transactions *transactions = &log->transactions;
+    struct partition_transactions *of = &partition->transactions;
+    uint32_t at;
+
+    while ((at = transaction_ended(transactions, of, UINT64_MAX)) != TRANSACTION_NONE)
+        transaction_forget(log, partition, at);
+    while (of->oldest != TRANSACTION_NONE)
+        transaction_forget(log, partition, of->oldest);
+    /* Those without a record are on no list of the partition. */
+    for (at = 0; at < transactions->used; at++)
+        if (transactions->table[at].state == TRANSACTION_ADMITTED &&
+            log->producers.table[transactions->table[at].producer].incarnation ==
+                partition->incarnation)
+            transaction_forget(log, partition, at);
+    while (of->aborted_oldest != TRANSACTION_NONE)
+        transaction_aborted_pop(transactions, of);
+}
+
+/* ---- questions ---- */
+
+enum rc
+log_producers(struct log *log, uint32_t slot, uint64_t incarnation, struct log_producers *cursor)
+{
+    const struct producers *producers = &log->producers;
+    uint32_t end = min_u32(producers->count, cursor->next + LOG_PRODUCERS_PER_CALL);
+
+    if (partition_of(log, slot, incarnation) == NULL)
+        return RC_UNKNOWN_PARTITION;
+    for (; cursor->next < end && cursor->count < cursor->capacity; cursor->next++) {
+        const struct producer *producer = &producers->table[cursor->next];
+        if (producer->incarnation != incarnation)
+            continue;
+        uint64_t idle_ns = log->now_ns > producer->used_ns ? log->now_ns - producer->used_ns : 0;
+        struct log_producer told = {
+            .producer_id = (int64_t)producer->producer_id,
+            .last_append_ms = log->wall_ms - (int64_t)(idle_ns / NS_PER_MS),
+            .transaction_first_offset = TRANSACTION_NO_OFFSET,
+            .coordinator_epoch = producer->coordinator_epoch,
+            .last_sequence = producer->batch_count > 0 ? producer->batches[0].last_sequence : -1,
+            .producer_epoch = producer->epoch,
+        };
+        if (producer->transaction != PRODUCER_NONE &&
+            log->transactions.table[producer->transaction].state == TRANSACTION_OPEN)
+            told.transaction_first_offset =
+                log->transactions.table[producer->transaction].first_offset;
+        cursor->into[cursor->count++] = told;
+    }
+    return cursor->next < producers->count && cursor->count < cursor->capacity ? RC_AGAIN : RC_OK;
+}

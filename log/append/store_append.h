@@ -1,0 +1,69 @@
+/* The way in: a batch between its checks and its offset, and what transactions have to say. Part of
+ * the inside of struct log; see store.h. */
+#ifndef EAGRE_LOG_APPEND_STORE_APPEND_H
+#define EAGRE_LOG_APPEND_STORE_APPEND_H
+
+#include "log/append/log_transaction.h"
+#include "log/append/store_log.h"
+
+/* ---- log.c ---- */
+
+/* What log_append() works out before anything is changed. */
+struct append_batch {
+    struct producer_claim claim;
+    uint32_t producer;
+    uint32_t last_delta;
+    int64_t max_timestamp_ms;
+    bool is_idempotent;
+    bool is_transactional;
+    bool is_bulk;
+};
+/* The answer to a batch that is not taken. */
+enum log_append_status append_refuse(struct log *log,
+                                     const struct log_append_request *request,
+                                     const struct partition *partition,
+                                     enum rc rc,
+                                     struct log_ack *ret_ack);
+/* Appends a batch that was checked, when there is room. */
+enum log_append_status append_offer(struct log *log,
+                                    struct partition *partition,
+                                    const struct log_append_request *request,
+                                    struct append_batch *batch,
+                                    struct log_ack *ret_ack);
+
+/* Puts an ack behind all others: it goes out with the newest group that exists. */
+void log_push_ack(struct log *log, const struct log_ack *ack);
+
+/* A batch that stands in the ring. */
+struct tail_batch {
+    uint64_t position; /* in the ring */
+    uint32_t bytes;
+    uint32_t last_delta; /* offset of its last record, counted from its first */
+    uint32_t is_bulk;    /* 1: the journal does not have its bytes */
+    int64_t max_timestamp_ms;
+};
+
+/* Numbers a batch: tail entry, partition's end. */
+void tail_add_batch(struct log *log, struct partition *partition, const struct tail_batch *batch);
+
+/* ---- log_transaction.c ---- */
+
+struct record_marker;
+/* May this batch of an idempotent producer be appended, as far as transactions go? */
+enum rc transaction_check(const struct log *log, const struct append_batch *batch);
+/* A transactional batch that was checked has its offset. */
+void transaction_appended(struct log *log,
+                          struct partition *partition,
+                          const struct append_batch *batch,
+                          uint64_t base_offset);
+/* A marker stands at offset. */
+void transaction_marked(struct log *log,
+                        struct partition *partition,
+                        const struct record_marker *marker,
+                        uint64_t offset);
+/* The high watermark has moved: what it has passed the markers of is over. */
+void transaction_settle(struct log *log, struct partition *partition);
+/* The partition goes: all its transactions are forgotten. */
+void transaction_drop_all(struct log *log, struct partition *partition);
+
+#endif
