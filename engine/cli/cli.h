@@ -126,5 +126,6 @@ int cli_produce(const struct cli_args *args);
 int cli_consume(const struct cli_args *args);
 int cli_doctor(const struct cli_args *args);
 int cli_verify(const struct cli_args *args);
+int cli_dump(const struct cli_args *args);
 
 #endif

@@ -84,6 +84,18 @@ static const struct cli_option verify_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct cli_option dump_options[] = {
+    {"records", NULL, "what is in batches: offsets, times, keys, values, headers"},
+    {"index", NULL, "the entries of a footer's sections"},
+    {"from", "OFFSET", "batches and records from this offset on"},
+    {"to", "OFFSET", "and below this one"},
+    {"partition", "DIGITS", "only this partition, named as its directory below partitions/"},
+    {"as",
+     "bytes|metadata|groups|transactions",
+     "what records mean (default: metadata in partition 1, else bytes)"},
+    {NULL, NULL, NULL},
+};
+
 const struct cli_verb cli_verbs[] = {
     {"topic create", "TOPIC", 1, 1, "Create a topic.", create_options, cli_topic_create, false},
     {"group list",
@@ -192,6 +204,16 @@ const struct cli_verb cli_verbs[] = {
      "something was found, 2 cannot read.",
      verify_options,
      cli_verify,
+     true},
+    {"dump",
+     "FILE|DIR...",
+     1,
+     CLI_WORDS_MAX,
+     "Print what stands in a journal, segment, checkpoint, manifest or eagre.meta, or in all of a "
+     "data "
+     "directory.",
+     dump_options,
+     cli_dump,
      true},
     {NULL, NULL, 0, 0, NULL, NULL, NULL, false},
 };

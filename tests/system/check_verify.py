@@ -394,6 +394,123 @@ def killed_again_and_again(data):
         data.clean()
 
 
+# ---- dump
+
+
+def dump(*words, status=0):
+    return [json.loads(line) for line in eagre("dump", "--json", *words, status=status).splitlines()]
+
+
+def of(rows, kind):
+    return [row for row in rows if row["kind"] == kind]
+
+
+def dump_of_segments(data):
+    """Runs, batches, records and index entries as this file reads them, in every codec; the records are those that were sent."""
+    for topic in data.kept:
+        found = []
+        for partition in (0, 1) if topic != "long" else (0,):
+            folder = f"partitions/{partition_of(data, topic, partition)['incarnation']}"
+            for name in sorted(each for each in os.listdir(data.file(folder)) if each.endswith(".seg")):
+                rows = dump(data.file(f"{folder}/{name}"), "--records", "--index")
+                every = list(runs(data.read(f"{folder}/{name}")))
+                check([(row["position"], row["batch_bytes"], row["batches"]) for row in of(rows, "run")] == every,
+                      f"{topic} {name}: other runs than {every}")
+                codecs = {row["codec"] for row in of(rows, "batch")}
+                check(codecs <= {topic.replace("codec-", "").replace("long", "none"), "none"}, f"{topic}: codecs {codecs}")
+                found += of(rows, "record")
+        check(len(found) == data.kept[topic], f"{topic}: {len(found)} records, {data.kept[topic]} were sent")
+        if topic != "long":
+            check({row["key"] for row in found} == {f"{i:06d}" for i in range(2000)}, f"{topic}: other keys")
+            check(all(len(row["value"]) == 200 for row in found), f"{topic}: other values")
+    name = segments(data, "long")[0]
+    position, size = sections(data.read(name))[1]
+    rows = dump(data.file(name), "--index")
+    table = [list(struct.unpack_from("<IIQ", data.read(name), position + 16 * i)) for i in range(size // 16)]
+    check([[row["offset_delta"], row["run_back"], row["position"]] for row in of(rows, "offset_index")] == table, "other index entries")
+    offsets = [row["offset"] for row in of(dump(data.file(name), "--records", "--from", "100", "--to", "110"), "record")]
+    check(offsets == list(range(100, 110)), f"--from 100 --to 110 shows {offsets}")
+    text = eagre("dump", data.file(name), "--records", "--from", "3", "--to", "4")
+    check('record offset=3 ' in text and 'value="000003:' in text, f"text: {text[:300]}")
+
+
+def dump_of_damage(data):
+    name = segments(data, "long")[0]
+    content = data.read(name)
+    every = list(runs(content))
+    broken = bytearray(content)
+    broken[every[1][0] + 64 + 100] ^= 1
+    data.write(name, broken)
+    try:
+        rows = dump(data.file(name), "--records", status=1)
+    finally:
+        data.write(name, content)
+    check(len(of(rows, "run")) == 2, "it did not stop at the damage")
+    places = [row["position"] for row in of(rows, "damage")]
+    check(len(places) == 1 and every[1][0] < places[0] < every[1][0] + 64 + every[1][1], f"damage at {places}")
+
+
+def dump_of_tables(data):
+    rows = dump(data.path)
+    meta, = of(rows, "meta")
+    check(bytes.fromhex(meta["node_uuid"]) == data.read("eagre.meta")[32:48], "another node uuid")
+    checkpoint = next(row for row in of(rows, "checkpoint") if row["clean"])
+    check(checkpoint["generation"] == struct.unpack_from("<Q", data.read(newest_checkpoint(data)), 16)[0], f"{checkpoint}")
+    verified = {row["incarnation"]: row for row in data.clean() if row["kind"] == "partition"}
+    for row in of(dump(data.file(newest_checkpoint(data))), "partition"):
+        check(row["next_offset"] <= verified[row["incarnation"]]["next_offset"], f"{row} against {verified[row['incarnation']]}")
+    check(any(row["producer_id"] >= 1000 and row["batches"] for row in of(rows, "producer")), "no idempotent producer")
+    folder = os.path.dirname(segments(data, "long")[0])
+    sealed = of(dump(data.file(f"{folder}/manifest")), "sealed")
+    check([f"{folder}/{row['base_offset']:020d}.seg" for row in sealed] == segments(data, "long")[:-1], f"sealed {sealed}")
+    only = of(dump(data.path, "--partition", os.path.basename(folder)), "run")
+    check(only and {row["incarnation"] for row in only} == {os.path.basename(folder)}, "--partition shows others")
+
+
+def dump_of_metadata(data):
+    rows = [row for row in of(dump(data.path, "--records", "--partition", "0000000000000001"), "record") if "is" in row]
+    created = {row["name"]: row for row in rows if row["is"] == "created"}
+    check(set(created) >= set(data.kept) | {"gone"}, f"created {sorted(created)}")
+    check(created["codec-lz4"]["partitions"] == 2, f"{created['codec-lz4']}")
+    deleted = {row["id"] for row in rows if row["is"] == "deleted"}  # the journal and the segment both have it
+    check(deleted == {created["gone"]["id"]}, f"deleted {deleted}")
+
+
+def dump_of_journal(data):
+    for i in range(4):
+        name = f"journal-0-{i}"
+        if not os.path.exists(data.file(name)):
+            continue
+        rows = dump(data.file(name))
+        got = [(row["position"], row["payload_bytes"], row["number"]) for row in of(rows, "group")]
+        want = [(at, payload, number) for at, _, payload, number in groups(data.read(name))]
+        check(got[:len(want)] == want, f"{name}: {got[:3]} where {want[:3]} was due")
+    check(of(dump(data.path), "open"), "no partition was opened in the journal")
+
+
+def dump_of_groups(data):
+    """Commits of a real consumer group, read back from the internal topic's records."""
+    from confluent_kafka import Consumer
+    data.server.start()
+    consumer = Consumer({"bootstrap.servers": data.server.address, "group.id": "readers", "auto.offset.reset": "earliest",
+                         "enable.auto.commit": False})
+    consumer.subscribe(["codec-none"])
+    seen = 0
+    end = time.monotonic() + 40
+    while seen < 2000 and time.monotonic() < end:
+        seen += sum(1 for message in consumer.consume(500, 1.0) if message.error() is None)
+    consumer.commit(asynchronous=False)
+    consumer.close()
+    check(data.server.stop() == 0, "the stop was not clean")
+    check(seen == 2000, f"{seen} records read")
+    incarnation = partition_of(data, "__consumer_offsets")["incarnation"]
+    records = of(dump(data.path, "--records", "--as", "groups", "--partition", incarnation), "record")
+    last = {(row["topic"], row["partition"]): row["committed_offset"] for row in records if "committed_offset" in row}
+    check(sum(last.values()) == 2000, f"committed {last}")
+    check(any(row.get("protocol_type") == "consumer" and row["members"] for row in records), "no group with a member")
+    check(all(row["group"] == "readers" for row in records), "another group")
+
+
 def main():
     stopped = Data(killed=False)
     suite.run("a clean stop leaves a clean directory", left_clean, stopped)
@@ -410,6 +527,12 @@ def main():
     suite.run("files missing or cut", files_that_are_missing, stopped)
     suite.run("leftovers are notes", leftovers_are_notes, stopped)
     suite.run("journal: groups that nobody needs", flips_in_an_old_journal, stopped)
+    suite.run("dump: segments, records in every codec, indexes", dump_of_segments, stopped)
+    suite.run("dump: stops at damage and says where", dump_of_damage, stopped)
+    suite.run("dump: eagre.meta, checkpoints, manifests", dump_of_tables, stopped)
+    suite.run("dump: the metadata log", dump_of_metadata, stopped)
+    suite.run("dump: the journal", dump_of_journal, stopped)
+    suite.run("dump: the group log", dump_of_groups, stopped)
     suite.run("a served directory is refused", refuses_a_served_directory, stopped)
     stopped.server.close(keep=suite.failed > 0)
     killed = Data(killed=True)
