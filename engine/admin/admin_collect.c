@@ -68,6 +68,13 @@ collect_gate(struct metrics_tile *copy, const struct gate *gate)
     metrics_set(copy, METRIC_RESPONSE_WAITS, admin__get(&counters->waits_response));
     metrics_set(copy, METRIC_RING_FULL, admin__get(&counters->waits_link));
     metrics_set(copy, METRIC_FETCHES_PARKED, admin__get(&gauges->fetches_waiting));
+    for (uint32_t i = 0; i < QUOTA_KIND_COUNT; i++) {
+        metrics_set_label(copy, QUOTA_THROTTLES, i, admin__get(&counters->quota_throttles[i]));
+        metrics_set_label(copy, QUOTA_THROTTLE_NS, i, admin__get(&counters->quota_throttle_ns[i]));
+    }
+    metrics_set(copy, METRIC_QUOTA_CONNECTIONS, admin__get(&gauges->connections_muted));
+    metrics_set(copy, METRIC_QUOTA_CLIENTS, admin__get(&gauges->clients_muted));
+    metrics_set(copy, METRIC_QUOTA_SHARED, admin__get(&counters->quota_shared));
 }
 
 static void

@@ -203,6 +203,8 @@ engine_gate_limits(const struct engine *engine, struct gate_limits *limits, uint
     limits->idle_ns = (uint64_t)settings->connection_idle_ms * NS_PER_MS;
     limits->fetch_wait_ns = (uint64_t)settings->fetch_wait_ms_max * NS_PER_MS;
     limits->progress_ns = (uint64_t)settings->connection_progress_ms * NS_PER_MS;
+    limits->quota_entities_max = (uint32_t)settings->quota_entities_max;
+    limits->quota_clients_max = (uint32_t)settings->quota_clients_max;
     if (settings->memory_ingest_bytes != 0)
         limits->ingest_bytes = round_up(settings->memory_ingest_bytes, 4096);
     if (settings->memory_response_bytes != 0)
@@ -219,6 +221,7 @@ engine_wire_gate(struct engine *engine,
     struct engine_link *control = &engine->control_links[gate_idx + 1];
     struct gate_config config = {
         .gate_idx = gate_idx,
+        .gate_count = engine->layout.gate_count,
         .io_tile = engine->gate_tile[gate_idx],
         .io = engine->ios[core_idx],
         .tcp = engine->tcp,

@@ -36,6 +36,9 @@ connection__open(struct gate *gate, int fd)
     connection->next_ready = kept.next_ready;
     connection->next_send = kept.next_send;
     connection->next_wait = kept.next_wait;
+    connection->queued_muted = kept.queued_muted;
+    connection->next_muted = kept.next_muted;
+    connection->client = QUOTA_CLIENT_NONE;
     connection->generation = kept.generation + 1;
     connection_move(connection, CONNECTION_OPEN);
     connection->fd = fd;
@@ -126,6 +129,7 @@ connection__close(struct gate *gate, uint32_t idx, enum gate_close_reason reason
     connection_move(connection, CONNECTION_CLOSING);
     gate__count(&gate->counters.connections_closed[reason], 1);
     intake__wait_end(gate, connection);
+    quota__closed(gate, connection);
     tcp_shutdown(gate->config.tcp, connection->fd);
     connection_finish(gate, idx);
 }
@@ -242,6 +246,9 @@ connection__deadline(const struct gate *gate, const struct gate_connection *conn
 
     if (connection->state != CONNECTION_OPEN && connection->state != CONNECTION_DRAINING)
         return NO_DEADLINE;
+    /* A client that was told to pause is not late: only what it is sent has a deadline. */
+    if (quota__is_muted(connection, gate->now_ns))
+        return connection->intake == INTAKE_HEADER ? connection->send_deadline_ns : deadline;
     if (connection->slot_count == 0)
         deadline = min_u64(deadline, connection->active_ns + gate->config.limits.idle_ns);
     return min_u64(deadline, connection->wait_deadline_ns);

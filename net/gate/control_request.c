@@ -117,6 +117,7 @@ control_request__answered(struct gate *gate, const struct response *response)
         CHECK(response->bytes <= slot->reply_capacity - KAFKA_FRAME_PREFIX_BYTES);
         put_u32_be(slot->reply, response->bytes);
         slot->reply_bytes = response->bytes + KAFKA_FRAME_PREFIX_BYTES;
+        quota__control_answer(gate, slot, response->base_offset);
     } else if (slot->connection != GATE_NONE) {
         connection__close(gate,
                           slot->connection,

@@ -150,6 +150,8 @@ begin_fill(struct gate *gate, struct gate_fetch *fetch, const struct kafka_fetch
     fetch->heap_at = GATE_NONE;
     fetch->issue_at = 0;
     fetch->deadline_ns = gate->now_ns + wait_ns;
+    max_bytes = (uint32_t)min_u64(max_bytes,
+                                  quota__fetch_bytes_max(gate, gate__slot(gate, fetch->slot)));
     fetch->max_bytes = max_bytes;
     fetch->min_bytes = min_u64(min_bytes, min_u32(max_bytes, gate->config.limits.fetch_bytes_max));
     fetch->bytes_needed = 0;

@@ -40,16 +40,17 @@ fetch_reply__build(struct gate *gate, struct gate_fetch *fetch, int16_t error)
 
     if (error != KAFKA_ERROR_NONE)
         gate__count_label(gate, REQUEST_ERRORS, (uint16_t)error);
+    for (uint32_t i = 0; i < fetch->entry_count; i++)
+        records += fetch->entries[i].data_bytes;
+    head.throttle_ms = (int32_t)quota__charge(gate, slot, QUOTA_FETCH, records);
     slot->reply_bytes = 0;
     struct writer writer = slot__writer(slot);
     kafka_fetch_head(&writer, version, &head);
     for (uint32_t i = 0; i < fetch->topic_count; i++) {
         const struct kafka_fetch_topic *topic = &fetch->topics[i].topic;
         kafka_fetch_topic_head(&writer, version, topic);
-        for (uint32_t end = at + topic->partition_count; at < end; at++) {
+        for (uint32_t end = at + topic->partition_count; at < end; at++)
             reply_entry(gate, &writer, version, &fetch->entries[at]);
-            records += fetch->entries[at].data_bytes;
-        }
         kafka_fetch_tail(&writer, version);
     }
     kafka_fetch_tail(&writer, version);

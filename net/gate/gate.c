@@ -46,6 +46,8 @@ gate_limits_default(struct gate_limits *limits, uint64_t budget_bytes)
         .fetch_wait_ns = 30 * NS_PER_S,
         .progress_ns = 30 * NS_PER_S,
         .stop_ns = 5 * NS_PER_S,
+        .quota_entities_max = 1024,
+        .quota_clients_max = 4096,
     };
 }
 
@@ -84,6 +86,21 @@ gate_lay_buddy(struct gate_layout *layout, struct buddy *pool, uint64_t bytes)
         buddy_init(pool, bookkeeping, region, bytes);
 }
 
+static void
+gate_lay_quotas(struct gate_layout *layout, const struct gate_config *config, struct gate *gate)
+{
+    const struct quota_table_config quotas = {
+        .entities_max = config->limits.quota_entities_max,
+        .clients_max = config->limits.quota_clients_max,
+        .share = config->gate_count == 0 ? 1 : config->gate_count,
+        .seed = layout->memory == NULL ? 0 : clock_random(config->clock),
+    };
+    void *memory = layout_take(layout, quota_table_footprint(&quotas), 64);
+
+    if (memory != NULL)
+        quota_table_init(&gate->quotas, memory, &quotas);
+}
+
 /* Places every part behind the struct; with layout->memory == NULL gate may be NULL too. */
 static void
 gate_lay_out(struct gate_layout *layout, const struct gate_config *config, struct gate *gate)
@@ -111,6 +128,7 @@ gate_lay_out(struct gate_layout *layout, const struct gate_config *config, struc
                          limits->topics_max,
                          limits->partitions_max,
                          clock_random(config->clock));
+    gate_lay_quotas(layout, config, to);
     gate_lay_buddy(layout, &to->ingest, limits->ingest_bytes);
     gate_lay_buddy(layout, &to->response, limits->response_bytes);
     gate_lay_buddy(layout, &to->state, gate_state_bytes(limits));
@@ -156,6 +174,8 @@ gate_check_limits(const struct gate_config *config, struct diag_trail *trail)
         {"partitions.max", limits->partitions_max, 1, 1u << 24},
         {"gate.ingest_bytes", limits->ingest_bytes, 64 * KIB, 64 * GIB},
         {"gate.response_bytes", limits->response_bytes, 64 * KIB, 64 * GIB},
+        {"quota.entities_max", limits->quota_entities_max, 1, 1u << 20},
+        {"quota.clients_max", limits->quota_clients_max, 1, 1u << 20},
         {"log tiles", config->log_tile_count, 1, LOG_TILES_MAX},
     };
 
@@ -215,6 +235,8 @@ gate_init(void *memory,
     gate->issue = gate->response_wait = gate->control_wait = empty;
     gate->sweep_at_ns = NO_DEADLINE;
     gate->stop_deadline_ns = NO_DEADLINE;
+    gate->muted_first = GATE_NONE;
+    gate->unmute_at_ns = NO_DEADLINE;
     for (uint32_t i = 0; i < config->log_tile_count; i++)
         gate_link_init(&gate->links[i], &config->logs[i]);
     gate_link_init(&gate->links[config->log_tile_count], &config->control);
@@ -343,8 +365,10 @@ gate_run_ready(struct gate *gate)
     while (idx != GATE_NONE) {
         struct gate_connection *connection = gate__connection(gate, idx);
         uint32_t next = connection->next_ready;
+        uint64_t begun_ns = quota__time_begin(gate);
         connection->queued_ready = false;
         intake__run(gate, idx);
+        quota__time_end(gate, idx, begun_ns);
         idx = next;
         count++;
     }
@@ -361,8 +385,10 @@ gate_run_send(struct gate *gate)
     while (idx != GATE_NONE) {
         struct gate_connection *connection = gate__connection(gate, idx);
         uint32_t next = connection->next_send;
+        uint64_t begun_ns = quota__time_begin(gate);
         connection->queued_send = false;
         slot__send(gate, idx);
+        quota__time_end(gate, idx, begun_ns);
         idx = next;
         count++;
     }
@@ -431,7 +457,8 @@ gate_go_on_stopping(struct gate *gate)
     for (uint32_t i = 0; i < gate->config.limits.connections_max && gate->connection_count > 0;
          i++) {
         struct gate_connection *connection = gate__connection(gate, i);
-        bool between = connection->intake == INTAKE_HEADER && connection->parse == connection->end;
+        bool between = connection->intake == INTAKE_HEADER &&
+                       (connection->parse == connection->end || connection->muted);
         if (connection->state == CONNECTION_OPEN && between)
             connection__drain(gate, i);
         if (force)
@@ -457,6 +484,8 @@ gate_publish_gauges(struct gate *gate)
         &gauges->ingest_used_bytes, gate->ingest.used_bytes, memory_order_relaxed);
     atomic_store_explicit(
         &gauges->response_used_bytes, gate->response.used_bytes, memory_order_relaxed);
+    atomic_store_explicit(&gauges->connections_muted, gate->muted_count, memory_order_relaxed);
+    atomic_store_explicit(&gauges->clients_muted, gate->clients_muted, memory_order_relaxed);
 }
 
 static struct tile_report
@@ -477,6 +506,7 @@ gate_poll(void *tile, uint64_t now_ns)
         fetch__serve_memory(gate);
         gate_run_wait(gate);
     }
+    report.work += quota__unmute(gate);
     report.work += gate_run_ready(gate);
     report.deadline_ns = fetch__expire(gate);
     bool stuck = false;
@@ -492,7 +522,8 @@ gate_poll(void *tile, uint64_t now_ns)
     }
     gate_publish_gauges(gate);
     gate->issue_now = gate->issue.first != GATE_NONE && !stuck;
-    report.deadline_ns = min_u64(report.deadline_ns, gate->sweep_at_ns);
+    report.deadline_ns = min_u64(report.deadline_ns,
+                                 min_u64(gate->sweep_at_ns, gate->unmute_at_ns));
     report.deadline_ns = min_u64(report.deadline_ns, gate->links[link__control(gate)].notify_at_ns);
     if (!gate->accepting && !gate->stopping && gate->config.listener_fd >= 0)
         report.deadline_ns = min_u64(report.deadline_ns,

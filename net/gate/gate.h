@@ -23,6 +23,7 @@
 #include "hw/clock/clock.h"
 #include "hw/io/io.h"
 #include "hw/tcp/tcp.h"
+#include "net/request/quota.h"
 #include "net/request/request.h"
 
 #include <stdatomic.h>
@@ -55,6 +56,8 @@ struct gate_limits {
     uint64_t fetch_wait_ns;  /* [fetch.wait_ms_max] longest that a Fetch may be parked */
     uint64_t progress_ns; /* [connection.progress_ms] a started request or a reply must move on */
     uint64_t stop_ns;     /* [gate.stop_ms] how long gate_stop() lets requests finish */
+    uint32_t quota_entities_max; /* [quota.entities_max] client ids with limits of their own */
+    uint32_t quota_clients_max;  /* [quota.clients_max] client ids whose use is counted apart */
 };
 
 /* Sensible limits for a budget: three eighths for ingest, three eighths for responses, the rest for
@@ -101,6 +104,9 @@ struct gate_counters {
     _Atomic uint64_t waits_response; /* gate.response_bytes */
     _Atomic uint64_t waits_link;     /* a log tile's or control's rings */
     _Atomic uint64_t topics_refused; /* topics.max or partitions.max */
+    _Atomic uint64_t quota_throttles[QUOTA_KIND_COUNT]; /* answers that told of a pause, by limit */
+    _Atomic uint64_t quota_throttle_ns[QUOTA_KIND_COUNT]; /* those pauses */
+    _Atomic uint64_t quota_shared;                        /* quota.clients_max */
 };
 
 /* Gauges of the same kind. */
@@ -111,11 +117,14 @@ struct gate_gauges {
     _Atomic uint64_t fetches_waiting; /* parked */
     _Atomic uint64_t ingest_used_bytes;
     _Atomic uint64_t response_used_bytes;
+    _Atomic uint64_t connections_muted; /* read nothing now because of a limit */
+    _Atomic uint64_t clients_muted;     /* client ids of these */
 };
 
 struct gate_config {
-    uint32_t gate_idx; /* requester is gate_idx + 1 */
-    uint32_t io_tile;  /* this tile's index on its core, for io_tag() */
+    uint32_t gate_idx;   /* requester is gate_idx + 1 */
+    uint32_t gate_count; /* that share a client's limits; 0: one */
+    uint32_t io_tile;    /* this tile's index on its core, for io_tag() */
     struct io *io;
     struct tcp *tcp;
     struct clock *clock;

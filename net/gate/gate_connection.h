@@ -13,6 +13,7 @@
 #include "net/gate/gate_const.h"
 #include "net/kafka/kafka_frame.h"
 #include "net/kafka/kafka_produce.h"
+#include "net/gate/quota_table.h"
 #include "net/request/topic_snapshot.h"
 
 #include "net/gate/gate.h"
@@ -49,9 +50,11 @@ struct gate_slot {
     uint32_t block;       /* CONTROL: receive block of the frame */
     const uint8_t *frame; /* CONTROL: without the size field */
     uint32_t frame_bytes;
-    uint64_t begin_ns;    /* its request was wholly received */
-    uint32_t fetch;       /* FETCH: its gate_fetch */
-    uint32_t reply_bytes; /* ready to be sent, size field included */
+    uint64_t begin_ns;          /* its request was wholly received */
+    uint32_t fetch;             /* FETCH: its gate_fetch */
+    struct quota_client client; /* whom its answer is charged to */
+    uint32_t request_bytes;     /* size field included */
+    uint32_t reply_bytes;       /* ready to be sent, size field included */
     uint32_t reply_capacity;
     uint32_t reply_wanted;    /* CONTROL: room that its answer needs */
     uint8_t *reply;           /* reply_inline or a block of reply_pool */
@@ -137,7 +140,17 @@ struct gate_connection {
     uint64_t receive_deadline_ns;
     uint64_t send_deadline_ns;
     uint64_t wait_deadline_ns;
-    uint32_t fetch_hint; /* bytes of response memory for the next single-partition read */
+    /* limits of its client */
+    struct quota_client client; /* of the request header read last */
+    uint64_t client_hash;       /* of its client id, by which client was looked up */
+    uint32_t client_version;    /* of the limits then */
+    bool client_known;
+    bool muted;        /* counted as such, and on gate.muted */
+    bool queued_muted; /* on gate.muted */
+    uint32_t next_muted;
+    struct quota_client muted_for;
+    uint64_t muted_until_ns; /* no request is begun before */
+    uint32_t fetch_hint;     /* bytes of response memory for the next single-partition read */
 };
 
 struct gate;
@@ -148,10 +161,9 @@ bool connection__open(struct gate *gate, int fd) MUST_USE;
 /* Ends it: nothing is read or sent any more, memory is given back when its io is over. Closing
  * twice is allowed. */
 void connection__close(struct gate *gate, uint32_t idx, enum gate_close_reason reason);
-/* Completions of its two io requests. */
 void connection__received(struct gate *gate, uint32_t idx, int32_t result);
 void connection__sent(struct gate *gate, uint32_t idx, int32_t result);
-/* When it must be looked at, NO_DEADLINE for never; and what is then due. */
+/* When it must be looked at, NO_DEADLINE: never; what is then due. */
 uint64_t connection__deadline(const struct gate *gate, const struct gate_connection *connection);
 void connection__expire(struct gate *gate, uint32_t idx);
 /* Goes on with reading in this or the next poll. */
@@ -173,6 +185,7 @@ enum step {
     STEP_ON,     /* something was consumed: go on */
     STEP_MORE,   /* connection.need bytes are needed from parse on */
     STEP_CLOSED, /* the connection is closing */
+    STEP_MUTED,  /* the next request is not begun before muted_until_ns */
     STEP_WAIT_SLOT,
     STEP_WAIT_LINK,
     STEP_WAIT_INGEST,
@@ -202,7 +215,7 @@ void produce_reply__topic_end(struct writer *writer, int16_t version);
  */
 uint32_t produce_reply__partition(struct writer *writer, int16_t version, int32_t partition);
 /* Ends the frame and fills in its size. */
-void produce_reply__tail(struct writer *writer, int16_t version);
+void produce_reply__tail(struct writer *writer, int16_t version, uint32_t throttle_ms);
 /* Fills a hole in. */
 void produce_reply__fill(uint8_t *hole, int16_t version, const struct kafka_produce_result *result);
 

@@ -8,8 +8,9 @@
 #define GATE_BASE_BYTES 4096u            /* receive block that a connection always has */
 #define GATE_SEND_BYTES 4096u            /* where small replies are gathered */
 #define GATE_UNPROVEN_BYTES (16u * 1024) /* before the first valid request */
-#define GATE_SLOT_INLINE_BYTES 384u      /* reply of one partition with the longest topic name */
-#define GATE_FETCH_INLINE_BYTES 768u     /* entries and names of a small Fetch */
+#define GATE_SLOT_INLINE_BYTES \
+    512u /* reply of one partition with the longest topic name, and of ApiVersions */
+#define GATE_FETCH_INLINE_BYTES 768u /* entries and names of a small Fetch */
 #define GATE_FETCH_REQUEST_BYTES_MAX (256u * 1024)
 #define GATE_ENTRY_BITS 20u /* reply holes and fetch entries in a ctx */
 #define GATE_SLOTS_MAX 32768u
@@ -28,6 +29,7 @@
 /* How long a heartbeat may lie in control's ring before control is woken for it. Time-outs of
  * members are thousands of times longer, and a thousand groups' heartbeats then share wake-ups. */
 #define GATE_PATIENCE_NS (2 * NS_PER_MS)
+#define GATE_UNMUTE_NS (1 * NS_PER_MS) /* pauses end no finer than that */
 #define GATE_UNARMED_POLL_NS (20 * NS_PER_MS)
 
 #endif

@@ -5,6 +5,7 @@
  *   intake.c      receive blocks, frames, waiting         produce.c, produce_reply.c
  *   fetch.c       phases of a Fetch                        fetch_reply.c, park.c
  *   slot.c        requests in order, sending               link.c (rings), topic_table.c
+ *   gate_quota.c  limits of clients, pauses                 quota_table.c (accounts)
  *
  * All indexes are 32 bits with GATE_NONE for "none"; all lists are intrusive; everything is owned
  * by the gate's core. */
@@ -20,6 +21,7 @@
 #include "net/gate/gate.h"
 #include "net/gate/gate_connection.h"
 #include "net/gate/gate_fetch.h"
+#include "net/gate/gate_quota.h"
 #include "net/request/topic_table.h"
 #include "net/kafka/kafka_error.h"
 #include "net/kafka/kafka_fetch.h"
@@ -89,8 +91,13 @@ struct gate {
     struct gate_interest *interests; /* [log_tile_count * partitions_max] */
     uint32_t *heap;                  /* [fetches_max] of fetch indexes */
     uint32_t heap_count;
-    uint8_t *send_memory; /* [connections_max * GATE_SEND_BYTES] */
-    uint8_t *scratch;     /* arena for decoding a Fetch */
+    struct quota_table quotas;
+    uint32_t muted_first; /* connections that pause, linked by next_muted */
+    uint32_t muted_count;
+    uint32_t clients_muted; /* client ids that they belong to */
+    uint64_t unmute_at_ns;  /* when the first of them may go on; NO_DEADLINE: none */
+    uint8_t *send_memory;   /* [connections_max * GATE_SEND_BYTES] */
+    uint8_t *scratch;       /* arena for decoding a Fetch */
     size_t scratch_bytes;
     struct gate_counters counters;
     struct gate_gauges gauges;

@@ -168,6 +168,10 @@ intake_receive(struct gate *gate, uint32_t idx)
         .bytes = block->bytes - connection->end,
     };
 
+    /* A client that may be muted reads nothing ahead into lent memory: it would lie there (G2). */
+    if (block->lent && connection->client.idx != QUOTA_NONE)
+        request.bytes = connection->parse + connection->need - connection->end;
+
     CHECK(request.bytes > 0);
     intake__wait_end(gate, connection);
     connection->receive_asked = request.bytes;
@@ -230,6 +234,8 @@ intake_header(struct gate *gate, uint32_t idx)
         connection__drain(gate, idx);
         return STEP_CLOSED;
     }
+    if (quota__is_muted(connection, gate->now_ns))
+        return STEP_MUTED;
     enum kafka_parse parse = kafka_request_header_parse(
         at, available, gate->config.limits.request_bytes_max, &connection->header);
     if (parse == KAFKA_PARSE_MORE)
@@ -242,6 +248,7 @@ intake_header(struct gate *gate, uint32_t idx)
     const struct kafka_request_header *header = &connection->header;
     if (header->api == NULL || (!header->served && header->api_key != KAFKA_API_VERSIONS))
         return intake_close(gate, idx, GATE_CLOSE_UNSUPPORTED);
+    quota__header(gate, idx);
     if (header->api_key != KAFKA_PRODUCE)
         return intake_whole_begin(gate, idx);
     enum step step = produce__begin(gate, idx);
@@ -259,7 +266,9 @@ intake_versions(struct gate *gate, uint32_t idx, struct bytes body)
         return STEP_WAIT_SLOT;
     struct gate_slot *slot = gate__slot(gate, slot_idx);
     struct writer writer = slot__writer(slot);
-    if (kafka_versions_answer(&writer, &gate__connection(gate, idx)->header, body) != RC_OK)
+    uint32_t pause_ms = quota__charge(gate, slot, QUOTA_REQUEST, 0);
+    if (kafka_versions_answer(&writer, &gate__connection(gate, idx)->header, body, pause_ms) !=
+        RC_OK)
         return intake_close(gate, idx, GATE_CLOSE_MALFORMED);
     CHECK(!writer.failed);
     slot->reply_bytes = (uint32_t)writer_count(&writer);
@@ -315,6 +324,20 @@ intake_skip(struct gate_connection *connection)
     return STEP_ON;
 }
 
+/* A muted connection receives nothing, so it keeps no memory beyond its base block where what it
+ * has received fits in there (G2). */
+static void
+intake_pause(struct gate *gate, uint32_t idx)
+{
+    struct gate_connection *connection = gate__connection(gate, idx);
+
+    intake__wait_end(gate, connection);
+    connection->receive_deadline_ns = NO_DEADLINE;
+    if (connection->block != idx && gate->base_blocks[idx].refs == 0 &&
+        connection->end - connection->parse <= GATE_BASE_BYTES / 2)
+        intake_move(gate, connection, idx);
+}
+
 void
 intake__run(struct gate *gate, uint32_t idx)
 {
@@ -344,6 +367,10 @@ intake__run(struct gate *gate, uint32_t idx)
     }
     if (step == STEP_MORE)
         step = intake_receive(gate, idx);
+    if (step == STEP_MUTED) {
+        intake_pause(gate, idx);
+        return;
+    }
     if (step != STEP_ON && step != STEP_CLOSED)
         intake_wait(gate, idx, step);
 }

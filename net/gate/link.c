@@ -48,6 +48,17 @@ link__publish(struct gate *gate)
     }
 }
 
+static void
+link_seen(struct request *request, const void *snapshot)
+{
+    request->kind = REQUEST_TOPIC_SEEN;
+    request->flags = 0;
+    request->slot = 0;
+    request->incarnation = 0;
+    request->ctx = (uint64_t)(uintptr_t)snapshot;
+    request->u.topic_seen.snapshot = snapshot;
+}
+
 /* Takes over a topic snapshot and gives it back; false: no room for the giving back, the snapshot
  * stays in the ring. */
 static bool
@@ -66,12 +77,20 @@ link_topic(struct gate *gate, uint32_t link_idx, const struct response *response
     }
     if (topic_table_apply(&gate->topics, snapshot) != RC_OK)
         gate__count(&gate->counters.topics_refused, 1);
-    request->kind = REQUEST_TOPIC_SEEN;
-    request->flags = 0;
-    request->slot = 0;
-    request->incarnation = 0;
-    request->ctx = (uint64_t)(uintptr_t)snapshot;
-    request->u.topic_seen.snapshot = snapshot;
+    link_seen(request, snapshot);
+    return true;
+}
+
+static bool
+link_quota(struct gate *gate, uint32_t link_idx, const struct response *response)
+{
+    const struct quota_snapshot *snapshot = response->u.quota;
+    struct request *request = link__reserve(gate, link_idx, 0);
+
+    if (request == NULL)
+        return false;
+    quota__told(gate, snapshot);
+    link_seen(request, snapshot);
     return true;
 }
 
@@ -116,7 +135,8 @@ link_drain(struct gate *gate, uint32_t link_idx)
             link_done(gate, link_idx, response);
         else if (response->kind == RESPONSE_MARK)
             park__marked(gate, link_idx, response);
-        else if (!link_topic(gate, link_idx, response))
+        else if (response->kind == RESPONSE_QUOTA ? !link_quota(gate, link_idx, response)
+                                                  : !link_topic(gate, link_idx, response))
             break;
         ring_advance(ring);
         count++;

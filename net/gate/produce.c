@@ -135,7 +135,9 @@ produce_end(struct gate *gate, uint32_t idx, const struct kafka_produce_step *fo
     struct writer writer = slot__writer(slot);
     uint32_t slot_idx = connection->slot;
 
-    produce_reply__tail(&writer, slot->version);
+    uint32_t pause_ms = quota__charge(gate, slot, QUOTA_PRODUCE, slot->request_bytes);
+
+    produce_reply__tail(&writer, slot->version, pause_ms);
     CHECK(!writer.failed);
     slot->reply_bytes = (uint32_t)writer_count(&writer);
     connection->slot = GATE_NONE;

@@ -77,9 +77,9 @@ produce_reply__partition(struct writer *writer, int16_t version, int32_t partiti
 }
 
 void
-produce_reply__tail(struct writer *writer, int16_t version)
+produce_reply__tail(struct writer *writer, int16_t version, uint32_t throttle_ms)
 {
-    writer_u32_be(writer, 0); /* throttle time */
+    writer_u32_be(writer, throttle_ms);
     reply_tags(writer, version);
     if (!writer->failed)
         put_u32_be(writer->begin, (uint32_t)writer_count(writer) - KAFKA_FRAME_PREFIX_BYTES);

@@ -30,6 +30,8 @@ slot__open(struct gate *gate, uint32_t connection_idx, enum slot_kind kind)
     slot->correlation_id = connection->header.correlation_id;
     slot->block = GATE_NONE;
     slot->fetch = GATE_NONE;
+    slot->client = connection->client;
+    slot->request_bytes = connection->header.frame_bytes + KAFKA_FRAME_PREFIX_BYTES;
     slot->reply_bytes = 0;
     slot->reply_capacity = GATE_SLOT_INLINE_BYTES;
     slot->reply = slot->reply_inline;

@@ -1,5 +1,7 @@
 #include "net/kafka/kafka_frame.h"
 
+#include "net/kafka/kafka_table.h"
+
 /* Skips a tagged section whose fields mean nothing to us. */
 static void
 skip_tagged(struct reader *reader)
@@ -125,4 +127,21 @@ kafka_frame_end(struct writer *writer, uint8_t *begin)
     if (writer->failed)
         return;
     put_u32_be(begin, (uint32_t)(writer->at - begin) - KAFKA_FRAME_PREFIX_BYTES);
+}
+
+/* No answer begins with another 32-bit integer, and one alone has its error before it; a unit test
+ * holds the table to that. */
+int32_t
+kafka_throttle_at(const struct kafka_api *api, int16_t version)
+{
+    const struct kafka_type *type = api->response;
+
+    if (api->key == KAFKA_OFFSET_DELETE)
+        return 2;
+
+    for (uint32_t i = 0; i < type->field_count; i++) {
+        if (kafka__field_in(&type->fields[i], version))
+            return type->fields[i].kind == KAFKA_KIND_I32 ? 0 : -1;
+    }
+    return -1;
 }

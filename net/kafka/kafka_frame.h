@@ -62,6 +62,10 @@ void kafka_response_header(struct writer *writer,
                            int16_t version,
                            int32_t correlation_id);
 
+/* Where in the body of an answer the time stands that the client is throttled for (32 bits, ms);
+ * -1: it tells none. Not for Produce and ApiVersions, which have it behind their arrays. */
+int32_t kafka_throttle_at(const struct kafka_api *api, int16_t version);
+
 /* A frame whose size is known only at its end: begin leaves room and returns the place, end fills
  * it in. */
 uint8_t *kafka_frame_begin(struct writer *writer);

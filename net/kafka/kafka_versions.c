@@ -1,5 +1,6 @@
 #include "net/kafka/kafka_versions.h"
 
+#include "engine/base/check.h"
 #include "net/kafka/kafka_error.h"
 
 #define VERSIONS_RANGES_MAX 64u
@@ -43,10 +44,12 @@ fill_ranges(struct kafka_api_versions_range *ranges, bool all)
 enum rc
 kafka_versions_answer(struct writer *writer,
                       const struct kafka_request_header *header,
-                      struct bytes body)
+                      struct bytes body,
+                      uint32_t throttle_ms)
 {
     struct kafka_api_versions_range ranges[VERSIONS_RANGES_MAX];
-    struct kafka_api_versions_response response = {.error = KAFKA_ERROR_NONE};
+    struct kafka_api_versions_response response = {.error = KAFKA_ERROR_NONE,
+                                                   .throttle_ms = (int32_t)throttle_ms};
     int16_t version = header->api_version;
 
     if (!header->served) {
@@ -66,6 +69,7 @@ kafka_versions_answer(struct writer *writer,
         response.ranges.at = ranges;
         response.ranges.count = fill_ranges(ranges, header->served);
     }
+    CHECK(kafka_api_count <= VERSIONS_RANGES_MAX);
 
     uint8_t *frame = kafka_frame_begin(writer);
     kafka_response_header(writer, header->api, version, header->correlation_id);

@@ -16,11 +16,13 @@
 /* Writes the whole frame, size field included, that answers an ApiVersions request of any version.
  *
  * body   The request's body, header.body_bytes long; empty when the header's version is not served.
+ * throttle_ms  How long the client's next request is going to wait, 0: not at all.
  *
  * RC_OK or RC_MALFORMED (close the connection; nothing was written). */
 MUST_USE enum rc kafka_versions_answer(struct writer *writer,
                                        const struct kafka_request_header *header,
-                                       struct bytes body);
+                                       struct bytes body,
+                                       uint32_t throttle_ms);
 
 /* Whether a client software name or version is allowed. */
 bool kafka_versions_software_ok(struct bytes text);

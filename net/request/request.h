@@ -51,7 +51,7 @@ enum request_kind {
                            as fit; bytes tells how much was written */
     /* to the control tile */
     REQUEST_KAFKA,      /* a whole Kafka request that the gate does not serve itself */
-    REQUEST_TOPIC_SEEN, /* gives back the snapshot of a RESPONSE_TOPIC */
+    REQUEST_TOPIC_SEEN, /* gives back the snapshot of a RESPONSE_TOPIC or RESPONSE_QUOTA */
     REQUEST_HTTP,       /* admin request; never from a gate */
 };
 
@@ -91,6 +91,7 @@ struct request_producer {
 _Static_assert(sizeof(struct request_producer) == 40, "eight-byte aligned in an array");
 
 struct topic_snapshot;       /* net/request/topic_snapshot.h */
+struct quota_snapshot;       /* net/request/quota.h */
 struct log_partition_config; /* log/append/log.h; only control and the log tile look inside */
 
 struct request {
@@ -147,7 +148,7 @@ struct request {
             uint32_t reply_capacity;
         } kafka;
         struct {
-            const struct topic_snapshot *snapshot; /* the one given back; the same is in ctx */
+            const void *snapshot; /* the one given back; the same is in ctx */
         } topic_seen;
         uint64_t words[5]; /* the union fills the slot */
     } u;
@@ -159,6 +160,7 @@ enum response_kind {
     /* Unsolicited: slot, incarnation in ctx, high_watermark, start_offset, total_bytes. */
     RESPONSE_MARK,
     RESPONSE_TOPIC, /* unsolicited, control to gate: a topic came, changed or went; u.topic */
+    RESPONSE_QUOTA, /* unsolicited, control to gate: a client's limits changed; u.quota */
 };
 
 struct response {
@@ -168,7 +170,8 @@ struct response {
     uint32_t slot;
     uint64_t ctx; /* of the request; MARK: the incarnation */
     /* PRODUCE: first offset; READ: offset of the first batch given; EPOCH_END: end offset; FIND:
-     * its batch; OFFSETS: last stable offset; TXN_MARKER: the marker's. */
+     * its batch; OFFSETS: last stable offset; TXN_MARKER: the marker's; KAFKA: nanoseconds that
+     * control worked for it. */
     uint64_t base_offset;
     uint64_t high_watermark;
     uint64_t start_offset;
@@ -177,6 +180,7 @@ struct response {
         uint64_t last_stable_offset;        /* READ with REQUEST_FLAG_COMMITTED */
         int64_t append_time_ms;             /* PRODUCE: -1 unless LogAppendTime */
         const struct topic_snapshot *topic; /* TOPIC: borrowed until REQUEST_TOPIC_SEEN */
+        const struct quota_snapshot *quota; /* QUOTA: likewise */
     } u;
     /* READ and MARK: bytes of batches below the high watermark since the partition was opened. A
      * probe (READ, dst_bytes 0): bytes readable from offset, an estimate, 0 only if none. */

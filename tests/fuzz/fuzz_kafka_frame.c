@@ -21,7 +21,7 @@ answer(const uint8_t *data, size_t size, const struct kafka_request_header *head
         return;
     if (!header->served)
         body.count = 0;
-    if (kafka_versions_answer(&writer, header, body) == RC_OK) {
+    if (kafka_versions_answer(&writer, header, body, 0) == RC_OK) {
         CHECK(!writer.failed);
         CHECK(get_u32_be(memory) + KAFKA_FRAME_PREFIX_BYTES == writer_count(&writer));
     }

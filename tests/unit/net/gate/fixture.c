@@ -526,6 +526,7 @@ control_serve(struct fixture *fixture)
         struct response response = log_answer(&request, RC_OK);
         uint32_t bytes = 4 + fixture->control_reply_bytes;
         response.bytes = bytes;
+        response.base_offset = fixture->control_spent_ns;
         if (request.u.kafka.reply_capacity < bytes) {
             response.rc = RC_NO_MEMORY;
         } else {
@@ -624,7 +625,7 @@ fixture_request(struct fixture *fixture,
     struct writer writer = writer_over(memory, capacity);
 
     request.correlation_id = ++fixture->correlation;
-    request.client_id = text("test");
+    request.client_id = text(fixture->client_id == NULL ? "test" : fixture->client_id);
     kafka_client_request(&writer, &request, message);
     cr_assert(!writer.failed);
     return (uint32_t)writer_count(&writer);

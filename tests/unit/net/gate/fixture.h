@@ -88,11 +88,13 @@ struct fixture {
     uint32_t probes;
     uint32_t control_count;
     uint32_t control_reply_bytes; /* body size of the next control replies */
+    uint64_t control_spent_ns;    /* what control says that it worked for each */
     bool control_held;
     struct waker control_waker; /* of a control that always sleeps */
     uint32_t control_wakes;     /* times it was woken */
     uint32_t seen_count;
     int32_t correlation;
+    const char *client_id; /* of the next requests; NULL: "test" */
 };
 
 /* Builds everything; the topic "t" with four partitions (slots 0 to 3) is known to the gate.

@@ -188,7 +188,7 @@ Test(gate_produce, writes_the_same_reply_as_the_codec, .timeout = 20)
         uint32_t first = produce_reply__partition(&ours, version, 0);
         uint32_t second = produce_reply__partition(&ours, version, 9);
         produce_reply__topic_end(&ours, version);
-        produce_reply__tail(&ours, version);
+        produce_reply__tail(&ours, version, 0);
         produce_reply__fill(got + first, version, &results[0]);
         produce_reply__fill(got + second, version, &results[1]);
         cr_assert_eq(writer_count(&codec), writer_count(&ours), "version %d", version);

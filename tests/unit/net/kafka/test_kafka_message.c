@@ -1,5 +1,6 @@
 /* Goal: the table is sound, and the walker keeps its promises on nulls, defaults, tags, counts and
  * memory. Method: facts about all rows of messages.def; hand-made bodies, bad ones first. */
+#include "net/kafka/kafka_frame.h"
 #include "net/kafka/kafka_message.h"
 
 #include <criterion/criterion.h>
@@ -314,4 +315,75 @@ Test(kafka_arena_bytes, suffice_for_the_elements_of_every_request, .timeout = 10
     for (uint32_t i = 0; i < kafka_api_count; i++)
         for (int16_t version = kafka_apis[i].first; version <= kafka_apis[i].last; version++)
             expect_factor(&kafka_apis[i], version);
+}
+
+/* ---- the place of the throttle time: messages.def once more, for the names of its fields */
+
+struct named_field {
+    const char *owner;
+    const char *name;
+    int16_t first;
+    int16_t last;
+    bool is_i32;
+};
+
+#define KIND_IS_I32(kind) (KAFKA_KIND_##kind == KAFKA_KIND_I32)
+#define EVER KAFKA_VERSION_LAST
+#define NEVER KAFKA_VERSION_LAST
+static const struct named_field named_fields[] = {
+#define STRUCT(name)
+#define MESSAGE(name, flexible_first)
+#define END(name)
+#define FIELD(owner, kind, name, first, last, null_first, value) \
+    {#owner, #name, first, last, KIND_IS_I32(kind)},
+#define TAGGED(owner, kind, name, tag, first, value)
+#define ARRAY(owner, element, name, first, last, null_first) {#owner, #name, first, last, false},
+#define OPTION(owner, element, name, first, last, null_first) {#owner, #name, first, last, false},
+#include "net/kafka/messages.def"
+};
+#undef STRUCT
+#undef MESSAGE
+#undef END
+#undef FIELD
+#undef TAGGED
+#undef ARRAY
+#undef OPTION
+
+/* The field of an answer that stands first in a version, NULL: none. */
+static const struct named_field *
+first_field(const char *owner, int16_t version)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(named_fields); i++) {
+        const struct named_field *field = &named_fields[i];
+        if (strcmp(field->owner, owner) == 0 && version >= field->first && version <= field->last)
+            return field;
+    }
+    return NULL;
+}
+
+Test(kafka_message, has_the_throttle_time_first_wherever_it_says_so, .timeout = 10)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < kafka_api_count; i++) {
+        const struct kafka_api *api = &kafka_apis[i];
+        for (int16_t version = api->first; version <= api->last; version++) {
+            const struct named_field *field = first_field(api->response->name, version);
+            bool named = field != NULL && strcmp(field->name, "throttle_ms") == 0;
+            cr_assert_not_null(field, "%s %d", api->name, version);
+            int32_t at = api->key == KAFKA_OFFSET_DELETE ? 2 : named ? 0 : -1;
+            cr_assert_eq(kafka_throttle_at(api, version), at, "%s %d", api->name, version);
+            count += named ? 1 : 0;
+        }
+    }
+    cr_assert_gt(count, 60u);
+    /* Where it stands elsewhere, whoever writes that answer fills it in. */
+    for (size_t i = 0; i < ARRAY_COUNT(named_fields); i++) {
+        const struct named_field *field = &named_fields[i];
+        bool elsewhere = strcmp(field->owner, "produce_response") == 0 ||
+                         strcmp(field->owner, "api_versions_response") == 0 ||
+                         strcmp(field->owner, "offset_delete_response") == 0;
+        if (strcmp(field->name, "throttle_ms") == 0 && !elsewhere)
+            cr_assert_eq(first_field(field->owner, field->first), field, "%s", field->owner);
+    }
 }

@@ -48,7 +48,7 @@ Test(kafka_versions_answer, to_an_unknown_version_is_version_0_with_its_own_rang
     struct writer writer = writer_over(memory, sizeof(memory));
     struct kafka_request_header header = header_of(5);
 
-    cr_assert_eq(kafka_versions_answer(&writer, &header, (struct bytes){0}), RC_OK);
+    cr_assert_eq(kafka_versions_answer(&writer, &header, (struct bytes){0}, 0), RC_OK);
     cr_assert_eq(writer_count(&writer), sizeof(want));
     cr_assert_arr_eq(memory, want, sizeof(want));
 }
@@ -63,12 +63,12 @@ Test(kafka_versions_answer, refuses_strange_software_names_and_cut_bodies, .time
     for (size_t i = 0; i < ARRAY_COUNT(strange); i++) {
         struct writer writer = writer_over(memory, sizeof(memory));
         cr_assert_eq(
-            kafka_versions_answer(&writer, &header, body_of(3, strange[i], body, sizeof(body))),
+            kafka_versions_answer(&writer, &header, body_of(3, strange[i], body, sizeof(body)), 0),
             RC_OK);
         cr_expect_eq(get_u16_be(memory + 8), KAFKA_ERROR_INVALID_REQUEST, "%s", strange[i]);
     }
     struct writer writer = writer_over(memory, sizeof(memory));
-    cr_assert_eq(kafka_versions_answer(&writer, &header, (struct bytes){body, 1}), RC_MALFORMED);
+    cr_assert_eq(kafka_versions_answer(&writer, &header, (struct bytes){body, 1}, 0), RC_MALFORMED);
     cr_assert_eq(writer_count(&writer), 0u);
     cr_assert(kafka_versions_software_ok(text("apache-kafka-java")));
     cr_assert(kafka_versions_software_ok(text("v1.9.2")));
@@ -88,7 +88,7 @@ Test(kafka_versions_answer, lists_every_api_once_in_every_version, .timeout = 10
             .api_key = KAFKA_API_VERSIONS, .version = version, .correlation_id = 31};
         struct kafka_api_versions_response response;
         cr_assert_eq(
-            kafka_versions_answer(&writer, &header, body_of(version, "lib", body, sizeof(body))),
+            kafka_versions_answer(&writer, &header, body_of(version, "lib", body, sizeof(body)), 0),
             RC_OK);
         cr_assert(!writer.failed);
         cr_assert_eq(get_u32_be(memory) + 4, writer_count(&writer));
@@ -115,7 +115,7 @@ Test(kafka_versions_answer, to_an_unknown_version_is_understood_by_our_client, .
         .api_key = KAFKA_API_VERSIONS, .version = 9, .correlation_id = 31};
     struct kafka_api_versions_response response;
 
-    cr_assert_eq(kafka_versions_answer(&writer, &header, (struct bytes){0}), RC_OK);
+    cr_assert_eq(kafka_versions_answer(&writer, &header, (struct bytes){0}, 0), RC_OK);
     struct bytes frame = {memory + 4, writer_count(&writer) - 4};
     cr_assert_eq(kafka_client_response(frame, &request, &arena, &response), RC_OK);
     cr_assert_eq(response.error, KAFKA_ERROR_UNSUPPORTED_VERSION);
