@@ -266,6 +266,27 @@ prune(struct control *control)
     control->work++;
 }
 
+/* False: no room now. */
+static bool
+publish_quotas(struct control *control)
+{
+    struct control_boot *boot = &control->boot;
+    const struct quota_entity *fallback = &control->store.quotas.fallback;
+
+    if (!boot->quotas_begun && fallback->set != 0 && !control__publish_quota(control, fallback))
+        return false;
+    boot->quotas_begun = true;
+    for (;;) {
+        uint32_t cursor = boot->quota;
+        const struct quota_entity *entity = quota_entities_next(&control->store.quotas, &cursor);
+        if (entity == NULL)
+            return true;
+        if (!control__publish_quota(control, entity))
+            return false;
+        boot->quota = cursor;
+    }
+}
+
 static void
 publish(struct control *control)
 {
@@ -277,6 +298,8 @@ publish(struct control *control)
             return;
         boot->topic = topic->idx + 1;
     }
+    if (!publish_quotas(control))
+        return;
     boot->state = BOOT_DONE;
     control->work++;
     /* Release pairs with control_state(). */

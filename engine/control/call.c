@@ -28,6 +28,8 @@ static const struct control_api *const apis[] = {
     &control__api_elect_leaders,
     &control__api_list_partition_reassignments,
     &control__api_describe_acls,
+    &control__api_describe_client_quotas,
+    &control__api_alter_client_quotas,
     &control__api_list_config_resources,
     &control__api_describe_topic_partitions,
 };
@@ -46,15 +48,22 @@ control__api(int16_t key)
     return NULL;
 }
 
-void
-control__respond(struct control *control, uint32_t gate, uint64_t ctx, enum rc rc, uint32_t bytes)
+static void
+respond(struct control *control,
+        const struct control_call *call,
+        enum rc rc,
+        uint32_t bytes,
+        uint64_t spent_ns)
 {
+    uint32_t gate = call->gate;
+
     struct response response = {
         .kind = RESPONSE_DONE,
         .request_kind = REQUEST_KAFKA,
         .rc = (uint16_t)rc,
-        .ctx = ctx,
+        .ctx = call->ctx,
         .bytes = bytes,
+        .base_offset = spent_ns,
     };
 
     /* The gate keeps a slot for every request that it sends. */
@@ -62,6 +71,38 @@ control__respond(struct control *control, uint32_t gate, uint64_t ctx, enum rc r
     control->gate_notify[gate] = true;
     control__count(rc == RC_OK ? &control->counters.calls : &control->counters.calls_refused, 1);
     control->work++;
+}
+
+void
+control__respond(struct control *control, uint32_t gate, uint64_t ctx, enum rc rc, uint32_t bytes)
+{
+    const struct control_call call = {.gate = gate, .ctx = ctx};
+
+    respond(control, &call, rc, bytes, 0);
+}
+
+/* Core time since work on this call began in this poll; 0: it is answered from elsewhere. */
+static uint64_t
+time_now(struct control *control, const struct control_call *call)
+{
+    return control->running == call
+               ? clock_now_ns(control->config.clock) - control->running_since_ns
+               : 0;
+}
+
+static void
+time_begin(struct control *control, const struct control_call *call)
+{
+    control->running = call;
+    control->running_since_ns = clock_now_ns(control->config.clock);
+}
+
+static void
+time_end(struct control *control, struct control_call *call)
+{
+    if (call->state != CALL_FREE)
+        call->spent_ns += time_now(control, call);
+    control->running = NULL;
 }
 
 void
@@ -101,7 +142,7 @@ control__items_take(struct control_call *call, uint32_t count)
 static void
 end_call(struct control *control, struct control_call *call, enum rc rc, uint32_t bytes)
 {
-    control__respond(control, call->gate, call->ctx, rc, bytes);
+    respond(control, call, rc, bytes, call->spent_ns + time_now(control, call));
     if (call->block != NULL)
         buddy_give(&control->pool, call->block);
     if (call->extra != NULL)
@@ -240,6 +281,7 @@ start_call(struct control *control, uint32_t gate, const struct request *request
     };
     control->call_count++;
     const struct control_api *api = control__api(header.api_key);
+    time_begin(control, call);
     rc = decode(control, call);
     uint64_t bound = rc == RC_OK && api->reply_bound != NULL ? api->reply_bound(call) : 0;
     if (rc != RC_OK)
@@ -249,6 +291,7 @@ start_call(struct control *control, uint32_t gate, const struct request *request
             control, call, bound <= CONTROL_REPLY_BYTES ? RC_NO_MEMORY : RC_LIMIT, (uint32_t)bound);
     else
         ready_call(control, call);
+    time_end(control, call);
     return true;
 }
 
@@ -364,7 +407,10 @@ control__calls_poll(struct control *control)
         control->ready_first = (control->ready_first + 1) % control->config.limits.calls_max;
         control->ready_count--;
         call->is_ready = false;
-        if (call->state == CALL_RUNNING)
-            run_call(control, call);
+        if (call->state != CALL_RUNNING)
+            continue;
+        time_begin(control, call);
+        run_call(control, call);
+        time_end(control, call);
     }
 }

@@ -44,6 +44,7 @@ store_config(const struct control_config *config)
     return (struct topic_store_config){
         .topics_max = config->limits.topics_max,
         .partitions_max = config->limits.partitions_max,
+        .quota_entities_max = config->limits.quota_entities_max,
     };
 }
 
@@ -320,7 +321,7 @@ take_request(struct control *control, uint32_t gate, const struct request *reque
     if (request->kind == REQUEST_TOPIC_SEEN) {
         CHECK(backlog->snapshots > 0);
         backlog->snapshots--;
-        control__snapshot_let_go(control, (const struct topic_snapshot *)(uintptr_t)request->ctx);
+        control__snapshot_let_go(control, (const void *)(uintptr_t)request->ctx);
         return;
     }
     CHECK(request->kind == REQUEST_KAFKA);

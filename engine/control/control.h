@@ -67,6 +67,7 @@ struct control_limits {
     uint32_t operations_max;       /* topics being changed, 2 .. 4096; CONTROL_OPERATIONS */
     uint64_t
         pool_bytes; /* requests and snapshots, multiple of 4 KiB, >= 16 MiB; CONTROL_POOL_BYTES */
+    uint32_t quota_entities_max; /* [quota.entities_max] client ids with limits; 0: 1024 */
     struct groups_limits groups;
 };
 
@@ -93,6 +94,8 @@ struct control_config {
     char host[CONTROL_HOST_MAX];      /* advertised, ends with a NUL */
     uint16_t port;                    /* advertised */
     bool auto_create;                 /* [topic.auto_create] on Metadata of an unknown name */
+    uint64_t quota_window_ns;         /* [quota.window.size.seconds] */
+    uint32_t quota_window_num;        /* [quota.window.num] */
     uint32_t default_partitions;      /* [topic.partitions_default] */
     uint32_t producer_block;          /* [producer.id_block] ids per durable record */
     char data[CONTROL_DIRECTORY_MAX]; /* [data] as it was given */

@@ -51,7 +51,8 @@ struct control_call {
     uint32_t next_item; /* first one not yet issued */
     uint32_t outstanding;
     int64_t producer_id;
-    uint64_t serial; /* of this call, never reused */
+    uint64_t spent_ns; /* core time, up to the last poll that worked on it */
+    uint64_t serial;   /* of this call, never reused */
 };
 
 /* One API: how its request becomes items, what each item needs, and the answer. */
@@ -84,6 +85,13 @@ int16_t control__altered_config(const struct control *control,
                                 uint32_t item,
                                 struct topic_config *config,
                                 struct diag_trail *trail);
+
+/* call_quotas.c: what a call's item makes of a client id's limits, by what it finds now. False:
+ * nothing changes. */
+bool control__altered_quota(const struct control *control,
+                            const struct control_call *call,
+                            uint32_t item,
+                            struct quota_entity *ret_quota);
 
 /* call_offsets.c: what is asked of the log tile of a partition */
 enum control_item_wait { CONTROL_ITEM_NOTHING, CONTROL_ITEM_ASK };
@@ -140,6 +148,8 @@ extern const struct control_api control__api_list_partition_reassignments;
 extern const struct control_api control__api_describe_acls;
 extern const struct control_api control__api_list_config_resources;
 extern const struct control_api control__api_describe_topic_partitions;
+extern const struct control_api control__api_describe_client_quotas;
+extern const struct control_api control__api_alter_client_quotas;
 extern const struct control_api control__apis_of_groups[];
 extern const uint32_t control__apis_of_groups_count;
 

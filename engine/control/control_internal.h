@@ -6,7 +6,7 @@
  *   boot.c           from an empty store to CONTROL_READY
  *   operation.c      one topic being created, grown or deleted          publish.c  snapshots for
  * gates call.c           a Kafka request from arrival to answer call_metadata.c call_topics.c
- * call_configs.c call_alter.c call_offsets.c call_records.c call_describe.c
+ * call_configs.c call_alter.c call_offsets.c call_records.c call_quotas.c call_describe.c
  * call_log_dirs.c call_node.c call_small.c call_groups.c   one family
  * of APIs each find.c the exact record of a time    group_log.c  the coordinator's records
  *
@@ -77,6 +77,8 @@ struct control {
     uint32_t ready_count;
     uint64_t operation_order;
     uint64_t call_serial;
+    const struct control_call *running; /* that core time goes to now; or NULL */
+    uint64_t running_since_ns;
     uint32_t work; /* done in this poll */
     bool retry;    /* something waits that no ring announces */
     uint32_t stop_sent;

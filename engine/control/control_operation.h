@@ -15,7 +15,8 @@ enum operation_kind {
     OPERATION_DELETE,
     OPERATION_PRODUCERS,
     OPERATION_CLUSTER,
-    OPERATION_CONFIGURE /* always of a call's item, which says what is altered */
+    OPERATION_CONFIGURE, /* always of a call's item, which says what is altered */
+    OPERATION_QUOTA,     /* likewise: limits of a client id */
 };
 
 enum operation_state {
@@ -78,7 +79,10 @@ control__snapshot_new(struct control *control, const struct topic *topic, uint32
 /* Sends it to every gate and lets go of it; false: no room now, the caller keeps it. */
 bool control__publish(struct control *control, struct topic_snapshot *snapshot);
 void control__snapshot_keep(struct topic_snapshot *snapshot);
-void control__snapshot_let_go(struct control *control, const struct topic_snapshot *snapshot);
+/* A snapshot of either kind. */
+void control__snapshot_let_go(struct control *control, const void *snapshot);
+/* Tells every gate of the limits of a client id; false: no room now. */
+bool control__publish_quota(struct control *control, const struct quota_entity *entity);
 bool control__publish_topic(struct control *control, const struct topic *topic, uint32_t count);
 
 #endif

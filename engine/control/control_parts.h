@@ -102,6 +102,8 @@ struct control_boot {
     uint32_t outstanding;
     uint32_t tile; /* cursor over log tiles */
     bool cluster_asked;
+    bool quotas_begun;
+    uint32_t quota; /* cursor over limits of client ids */
     uint8_t *piece;
 };
 

@@ -226,6 +226,7 @@ control_config_take(struct control_config *config,
         .calls_max = CONTROL_CALLS,
         .operations_max = CONTROL_OPERATIONS,
         .pool_bytes = CONTROL_POOL_BYTES,
+        .quota_entities_max = (uint32_t)settings->quota_entities_max,
         .groups = group_limits(settings),
     };
     config->broker = (struct topic_config){0};
@@ -239,6 +240,8 @@ control_config_take(struct control_config *config,
     config->auto_create = settings->topic_auto_create;
     config->default_partitions = (uint32_t)min_u64(settings->topic_partitions_default,
                                                    settings->topic_partitions_max);
+    config->quota_window_ns = settings->quota_window_seconds * NS_PER_S;
+    config->quota_window_num = (uint32_t)settings->quota_window_num;
     config->producer_block = (uint32_t)settings->producer_id_block;
     copy_text(config->data, sizeof(config->data), settings->data);
     copy_text(config->cluster_id, sizeof(config->cluster_id), settings->cluster_id);

@@ -276,9 +276,40 @@ must_wait(const struct control *control, const struct control_operation *operati
     return false;
 }
 
+/* Limits of clients change one after the other: each is decided by what the former left. */
+static bool
+must_wait_for_limits(const struct control *control, const struct control_operation *operation)
+{
+    for (uint32_t i = 0; i < control->config.limits.operations_max; i++) {
+        const struct control_operation *other = &control->operations[i];
+        if (other == operation || other->state == OPERATION_FREE || other->kind != operation->kind)
+            continue;
+        if (other->state != OPERATION_WAITING || other->order < operation->order)
+            return true;
+    }
+    return false;
+}
+
+static void
+begin_quota(struct control *control, struct control_operation *operation)
+{
+    const struct control_call *call = control__call(control, operation->call);
+
+    if (must_wait_for_limits(control, operation))
+        return;
+    if (control__altered_quota(control, call, operation->item, &operation->record.quota))
+        move(control, operation, OPERATION_QUEUED);
+    else
+        finish(control, operation);
+}
+
 static void
 begin(struct control *control, struct control_operation *operation)
 {
+    if (operation->kind == OPERATION_QUOTA) {
+        begin_quota(control, operation);
+        return;
+    }
     if (!is_of_topic(operation)) {
         move(control, operation, OPERATION_QUEUED);
         return;
@@ -330,6 +361,7 @@ control__operation_appended(struct control *control, uint32_t idx, enum rc rc)
         move(control, operation, OPERATION_CONFIGURING);
         return;
     case OPERATION_DELETE:
+    case OPERATION_QUOTA:
         move(control, operation, OPERATION_PUBLISHING);
         return;
     }
@@ -458,6 +490,11 @@ poll_publishing(struct control *control, struct control_operation *operation)
         answer(control, operation);
         operation->cursor = 0;
         move(control, operation, OPERATION_DROPPING);
+        return;
+    }
+    if (operation->kind == OPERATION_QUOTA) {
+        if (control__publish_quota(control, &operation->record.quota))
+            finish(control, operation);
         return;
     }
     const struct topic *topic = topic_store_find_id(&control->store, operation->record.id);

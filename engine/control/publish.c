@@ -4,33 +4,43 @@
 #include "engine/control/control_internal.h"
 
 /* In front of every snapshot that a gate sees. */
-struct counted_snapshot {
+struct counted {
     uint32_t references;
     uint32_t padding;
-    struct topic_snapshot snapshot;
 };
+_Static_assert(sizeof(struct counted) % _Alignof(struct topic_snapshot) == 0, "follows it");
+_Static_assert(sizeof(struct counted) % _Alignof(struct quota_snapshot) == 0, "follows it");
 
-static struct counted_snapshot *
-counted(const struct topic_snapshot *snapshot)
+static struct counted *
+counted(const void *snapshot)
 {
-    return (struct counted_snapshot *)((uintptr_t)snapshot -
-                                       offsetof(struct counted_snapshot, snapshot));
+    return (struct counted *)((uintptr_t)snapshot - sizeof(struct counted));
 }
 
-struct topic_snapshot *
-control__snapshot_new(struct control *control, const struct topic *topic, uint32_t count)
+/* Cleared memory for a snapshot that we hold; NULL: no room now. */
+static void *
+snapshot_take(struct control *control, uint64_t bytes)
 {
-    uint64_t bytes = sizeof(struct counted_snapshot) +
-                     sizeof(struct partition_ref) * (uint64_t)count;
-    struct counted_snapshot *memory = bytes <= BUDDY_BLOCK_MAX ? buddy_take(&control->pool, bytes)
-                                                               : NULL;
+    uint64_t all = sizeof(struct counted) + bytes;
+    struct counted *memory = all <= BUDDY_BLOCK_MAX ? buddy_take(&control->pool, all) : NULL;
 
     if (memory == NULL) {
         control->retry = true;
         return NULL;
     }
-    *memory = (struct counted_snapshot){.references = 1};
-    struct topic_snapshot *snapshot = &memory->snapshot;
+    memset(memory, 0, all);
+    memory->references = 1;
+    return memory + 1;
+}
+
+struct topic_snapshot *
+control__snapshot_new(struct control *control, const struct topic *topic, uint32_t count)
+{
+    struct topic_snapshot *snapshot = snapshot_take(
+        control, sizeof(struct topic_snapshot) + sizeof(struct partition_ref) * (uint64_t)count);
+
+    if (snapshot == NULL)
+        return NULL;
     snapshot->name_count = topic->name_count;
     snapshot->partition_count = count;
     snapshot->batch_bytes_max = (uint32_t)topic_config_number(
@@ -62,9 +72,9 @@ control__snapshot_keep(struct topic_snapshot *snapshot)
 }
 
 void
-control__snapshot_let_go(struct control *control, const struct topic_snapshot *snapshot)
+control__snapshot_let_go(struct control *control, const void *snapshot)
 {
-    struct counted_snapshot *memory = counted(snapshot);
+    struct counted *memory = counted(snapshot);
 
     CHECK(memory->references > 0);
     if (--memory->references == 0)
@@ -83,8 +93,10 @@ gates_have_room(struct control *control, uint32_t count)
     return true;
 }
 
-bool
-control__publish(struct control *control, struct topic_snapshot *snapshot)
+/* Puts what `about` says into every gate's ring and lets go of the snapshot; false: no room now,
+ * the caller keeps it. */
+static bool
+send_snapshot(struct control *control, const struct response *about, const void *snapshot)
 {
     /* While stopping the gates are drained: they need no topics, and might not give them back. */
     uint32_t count = control_state(control) == CONTROL_STOPPING ? 0 : control->config.gate_count;
@@ -94,13 +106,10 @@ control__publish(struct control *control, struct topic_snapshot *snapshot)
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct response response = {
-            .kind = RESPONSE_TOPIC,
-            .request_kind = REQUEST_TOPIC_SEEN,
-            .ctx = (uint64_t)(uintptr_t)snapshot,
-            .u.topic = snapshot,
-        };
-        control__snapshot_keep(snapshot);
+        struct response response = *about;
+        response.request_kind = REQUEST_TOPIC_SEEN;
+        response.ctx = (uint64_t)(uintptr_t)snapshot;
+        counted(snapshot)->references++;
         control->backlogs[i].snapshots++;
         control->gate_notify[i] = true;
         CHECK(ring_push(control->config.gates[i].responses, &response, 1) == 1);
@@ -109,6 +118,31 @@ control__publish(struct control *control, struct topic_snapshot *snapshot)
     control__count(&control->counters.snapshots, 1);
     control->work++;
     return true;
+}
+
+bool
+control__publish(struct control *control, struct topic_snapshot *snapshot)
+{
+    const struct response response = {.kind = RESPONSE_TOPIC, .u.topic = snapshot};
+
+    return send_snapshot(control, &response, snapshot);
+}
+
+bool
+control__publish_quota(struct control *control, const struct quota_entity *entity)
+{
+    struct quota_snapshot *snapshot = snapshot_take(control, sizeof(*snapshot));
+    const struct response response = {.kind = RESPONSE_QUOTA, .u.quota = snapshot};
+
+    if (snapshot == NULL)
+        return false;
+    snapshot->entity = *entity;
+    snapshot->burst_ns = control->config.quota_window_ns;
+    snapshot->pause_max_ns = control->config.quota_window_ns * control->config.quota_window_num;
+    if (send_snapshot(control, &response, snapshot))
+        return true;
+    control__snapshot_let_go(control, snapshot);
+    return false;
 }
 
 bool

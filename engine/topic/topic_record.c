@@ -24,6 +24,22 @@ encode_config(const struct topic_config *config, struct writer *writer)
     }
 }
 
+static void
+encode_quota(const struct quota_entity *quota, struct writer *writer)
+{
+    writer_u8(writer, quota->is_default ? 1 : 0);
+    writer_u8(writer, quota->name_count);
+    writer_bytes(writer, quota->name, quota->name_count);
+    writer_u8(writer, quota->set);
+    for (uint32_t kind = 0; kind < QUOTA_KIND_COUNT; kind++) {
+        uint64_t bits;
+        if ((quota->set >> kind & 1) == 0)
+            continue;
+        memcpy(&bits, &quota->limits[kind], sizeof(bits));
+        writer_u64_le(writer, bits);
+    }
+}
+
 void
 topic_record_encode(const struct topic_record *record, struct writer *writer)
 {
@@ -32,6 +48,10 @@ topic_record_encode(const struct topic_record *record, struct writer *writer)
     if (record->kind == TOPIC_RECORD_PRODUCERS) {
         writer_u64_le(writer, record->first_producer);
         writer_u32_le(writer, record->producer_count);
+        return;
+    }
+    if (record->kind == TOPIC_RECORD_QUOTA) {
+        encode_quota(&record->quota, writer);
         return;
     }
     writer_bytes(writer, record->id, sizeof(record->id));
@@ -71,6 +91,30 @@ decode_config(struct reader *reader, struct topic_config *config, struct diag_tr
 }
 
 static enum rc
+decode_quota(struct reader *reader, struct quota_entity *quota)
+{
+    uint8_t is_default = reader_u8(reader);
+    uint8_t count = reader_u8(reader);
+    const uint8_t *name = reader_take(reader, count);
+
+    if (reader->failed || is_default > 1 || count > QUOTA_NAME_MAX)
+        return RC_CORRUPT;
+    quota->is_default = is_default == 1;
+    quota->name_count = count;
+    bytes_copy(quota->name, sizeof(quota->name), name, count);
+    quota->set = reader_u8(reader);
+    if (quota->set >> QUOTA_KIND_COUNT != 0)
+        return RC_NEWER_FORMAT;
+    for (uint32_t kind = 0; kind < QUOTA_KIND_COUNT; kind++) {
+        if ((quota->set >> kind & 1) == 0)
+            continue;
+        uint64_t bits = reader_u64_le(reader);
+        memcpy(&quota->limits[kind], &bits, sizeof(bits));
+    }
+    return RC_OK;
+}
+
+static enum rc
 decode_body(struct reader *reader, struct topic_record *record, struct diag_trail *trail)
 {
     const uint8_t *id;
@@ -80,6 +124,8 @@ decode_body(struct reader *reader, struct topic_record *record, struct diag_trai
         record->producer_count = reader_u32_le(reader);
         return RC_OK;
     }
+    if (record->kind == TOPIC_RECORD_QUOTA)
+        return decode_quota(reader, &record->quota);
     id = reader_take(reader, sizeof(record->id));
     if (id != NULL)
         bytes_copy(record->id, sizeof(record->id), id, sizeof(record->id));
@@ -113,7 +159,7 @@ topic_record_decode(struct bytes value, struct topic_record *ret_record, struct 
         diag_trail_add(trail, "metadata record of %zu bytes", value.count);
         return RC_CORRUPT;
     }
-    if (record.kind < TOPIC_RECORD_CLUSTER || record.kind > TOPIC_RECORD_PRODUCERS ||
+    if (record.kind < TOPIC_RECORD_CLUSTER || record.kind > TOPIC_RECORD_LAST ||
         version > RECORD_VERSION) {
         diag_trail_add(trail,
                        "metadata record kind %u version %u is not known to this release",

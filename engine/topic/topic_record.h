@@ -8,6 +8,7 @@
 #define EAGRE_ENGINE_TOPIC_TOPIC_RECORD_H
 
 #include "engine/topic/topic_config.h"
+#include "net/request/quota.h"
 #include "net/request/topic_snapshot.h"
 
 enum topic_record_kind {
@@ -17,6 +18,8 @@ enum topic_record_kind {
     TOPIC_RECORD_PARTITIONS = 4, /* partitions were added at the end */
     TOPIC_RECORD_CONFIG = 5,     /* all overrides of a topic, replacing the former */
     TOPIC_RECORD_PRODUCERS = 6,  /* a block of producer ids was handed out */
+    TOPIC_RECORD_QUOTA = 7,      /* all limits of a client id, replacing the former */
+    TOPIC_RECORD_LAST = TOPIC_RECORD_QUOTA
 };
 
 struct topic_record {
@@ -35,6 +38,8 @@ struct topic_record {
     /* PRODUCERS: ids [first_producer, first_producer + producer_count) */
     uint64_t first_producer;
     uint32_t producer_count;
+    /* QUOTA */
+    struct quota_entity quota;
 };
 
 /* Longest encoded record: a name and every key at its longest value. */

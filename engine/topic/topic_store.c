@@ -8,6 +8,7 @@
 #include "engine/topic/topic_name.h"
 
 #define TABLE_ALIGN 64u
+#define QUOTAS_PRESET 1024u
 
 static uint32_t
 bucket_count(uint32_t entries)
@@ -19,12 +20,19 @@ bucket_count(uint32_t entries)
     return count;
 }
 
+static uint32_t
+quotas_max(const struct topic_store_config *config)
+{
+    return config->quota_entities_max == 0 ? QUOTAS_PRESET : config->quota_entities_max;
+}
+
 struct layout {
     size_t topics;
     size_t partitions;
     size_t by_name;
     size_t by_id;
     size_t by_partition;
+    size_t quotas;
     size_t bytes;
 };
 
@@ -44,6 +52,9 @@ layout_of(const struct topic_store_config *config)
     at += sizeof(uint32_t) * bucket_count(config->topics_max);
     layout.by_partition = at;
     at += sizeof(uint32_t) * bucket_count(config->partitions_max);
+    at = round_up(at, TABLE_ALIGN);
+    layout.quotas = at;
+    at += quota_entities_footprint(quotas_max(config));
     layout.bytes = at;
     return layout;
 }
@@ -76,6 +87,8 @@ topic_store_init(struct topic_store *store, void *memory, const struct topic_sto
         .next_incarnation = TOPIC_METADATA_INCARNATION + 1,
         .next_producer = TOPIC_PRODUCER_FIRST,
     };
+    quota_entities_init(
+        &store->quotas, base + layout.quotas, quotas_max(config), config->hash_seed);
     memset(store->by_name, 0xff, sizeof(uint32_t) * store->topic_buckets);
     memset(store->by_id, 0xff, sizeof(uint32_t) * store->topic_buckets);
     memset(store->by_partition, 0xff, sizeof(uint32_t) * store->partition_buckets);
@@ -214,6 +227,22 @@ check_created(const struct topic_store *store,
     return check_partitions(store, record, trail);
 }
 
+static enum rc
+check_quota(const struct topic_store *store,
+            const struct quota_entity *quota,
+            struct diag_trail *trail)
+{
+    for (uint32_t kind = 0; kind < QUOTA_KIND_COUNT; kind++) {
+        bool is_set = (quota->set >> kind & 1) != 0;
+        /* Written so that a number that is none is refused, too. */
+        if (is_set && !(quota->limits[kind] > 0 && quota->limits[kind] <= (double)INT64_MAX))
+            return refuse(RC_INVALID, trail, "a limit is not a positive number");
+    }
+    if (quota_entities_check(&store->quotas, quota) != RC_OK)
+        return refuse(RC_LIMIT, trail, "quota.entities_max is reached");
+    return RC_OK;
+}
+
 enum rc
 topic_store_check(const struct topic_store *store,
                   const struct topic_record *record,
@@ -231,6 +260,8 @@ topic_store_check(const struct topic_store *store,
         return RC_OK;
     case TOPIC_RECORD_CREATED:
         return check_created(store, record, trail);
+    case TOPIC_RECORD_QUOTA:
+        return check_quota(store, &record->quota, trail);
     case TOPIC_RECORD_DELETED:
     case TOPIC_RECORD_CONFIG:
     case TOPIC_RECORD_PARTITIONS:
@@ -380,6 +411,9 @@ change(struct topic_store *store, const struct topic_record *record)
         break;
     case TOPIC_RECORD_CREATED:
         create_topic(store, record);
+        break;
+    case TOPIC_RECORD_QUOTA:
+        CHECK(quota_entities_apply(&store->quotas, &record->quota) == RC_OK);
         break;
     case TOPIC_RECORD_DELETED:
         delete_topic(store, topic);

@@ -50,7 +50,8 @@ struct topic_partition {
 struct topic_store_config {
     uint32_t topics_max;
     uint32_t partitions_max;
-    uint64_t hash_seed; /* from the clock's random numbers */
+    uint32_t quota_entities_max; /* 0: 1024 */
+    uint64_t hash_seed;          /* from the clock's random numbers */
 };
 
 struct topic_store {
@@ -70,6 +71,7 @@ struct topic_store {
     uint32_t partition_count;
     uint64_t next_incarnation; /* >= 2 */
     uint64_t next_producer;
+    struct quota_entities quotas; /* limits of client ids */
     bool has_cluster;
     uint8_t cluster_id[16];
     uint64_t applied_count; /* records applied */

@@ -154,7 +154,6 @@ struct gate_connection {
 };
 
 struct gate;
-
 /* connection.c */
 /* Opens a connection on fd; false: connections.max. */
 bool connection__open(struct gate *gate, int fd) MUST_USE;

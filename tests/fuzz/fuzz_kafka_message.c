@@ -2,7 +2,8 @@
  * memory; and what was decoded is written in no more bytes than it came in, read back, and written
  * the same again.
  *
- * Input: API index, version, 0 request or 1 response, body. */
+ * Input: API key (or any byte: one is chosen), version above the first that is served, 0 request or
+ * 1 response, body. */
 #include "engine/base/check.h"
 #include "net/kafka/kafka_message.h"
 
@@ -22,7 +23,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3 || size - 3 > INPUT_MAX)
         return 0;
-    const struct kafka_api *api = &kafka_apis[data[0] % kafka_api_count];
+    const struct kafka_api *api = kafka_api_find(data[0]);
+    if (api == NULL)
+        api = &kafka_apis[data[0] % kafka_api_count];
     int16_t version = (int16_t)(api->first + data[1] % (api->last - api->first + 1));
     bool is_request = data[2] % 2 == 0;
     const struct kafka_type *type = is_request ? api->request : api->response;

@@ -14,7 +14,8 @@ from kafka.record._crc32c import crc as crc32c
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EVER = 1 << 15
 NEVER = 1 << 15
-NUMBERS = {"BOOL": ">b", "I8": ">b", "I16": ">h", "I32": ">i", "I64": ">q"}
+NUMBERS = {"BOOL": ">b", "I8": ">b", "I16": ">h", "I32": ">i", "I64": ">q", "F64": ">d"}
+LISTS = {"I8_LIST": "I8", "I32_LIST": "I32", "I64_LIST": "I64", "STRING_LIST": "STRING"}
 
 
 class Field:
@@ -24,7 +25,9 @@ class Field:
 
     def value(self):
         """What a request carries where the test does not say."""
-        if self.element or self.kind in ("I32_LIST", "STRING_LIST"):
+        if self.kind == "OPTION":
+            return None
+        if self.element or self.kind in LISTS:
             return []
         return {"STRING": "", "UUID": bytes(16), "RECORDS": b""}.get(self.kind, self.default)
 
@@ -37,8 +40,10 @@ def number(text):
 def load_table():
     """APIs by name: (key, message, first, served, last); structs by name; first flexible version by message."""
     apis, structs, flexible = {}, {}, {}
-    with open(os.path.join(ROOT, "net", "kafka", "messages.def")) as table:
-        text = re.sub(r"/\*.*?\*/", "", table.read(), flags=re.S)
+    text = ""
+    for part in ("messages", "messages_group", "messages_transaction", "messages_admin"):
+        with open(os.path.join(ROOT, "net", "kafka", part + ".def")) as table:
+            text += re.sub(r"/\*.*?\*/", "", table.read(), flags=re.S)
     for word, inside in re.findall(r"^(\w+)\((.*)\)$", text, re.M):
         cell = [part.strip() for part in inside.split(",")]
         if word == "API":
@@ -52,6 +57,8 @@ def load_table():
             structs[cell[0]].append(Field(cell[1], cell[2], *map(number, cell[3:7])))
         elif word == "ARRAY":
             structs[cell[0]].append(Field("ARRAY", cell[2], *map(number, cell[3:6]), element=cell[1]))
+        elif word == "OPTION":
+            structs[cell[0]].append(Field("OPTION", cell[2], *map(number, cell[3:6]), element=cell[1]))
         elif word == "TAGGED":
             structs[cell[0]].append(Field(cell[1], cell[2], int(cell[4]), default=number(cell[5]), tag=int(cell[3])))
     return apis, structs, flexible
@@ -94,7 +101,7 @@ class Encoder:
         else:
             self.count(-1 if value is None else len(value))
             for item in value or []:
-                self.one({"I32_LIST": "I32", "STRING_LIST": "STRING"}[kind], item)
+                self.one(LISTS[kind], item)
 
     def fields(self, name, values):
         unknown = set(values) - {field.name for field in STRUCTS[name]}
@@ -107,7 +114,11 @@ class Encoder:
             if not field.element:
                 self.one(field.kind, value)
                 continue
-            self.count(-1 if value is None else len(value))
+            if field.kind == "OPTION":
+                self.one("I8", -1 if value is None else 1)
+                value = None if value is None else [value]
+            else:
+                self.count(-1 if value is None else len(value))
             for item in value or []:
                 self.fields(field.element, item)
         if self.flexible:
@@ -149,7 +160,7 @@ class Decoder:
             data = None if count < 0 else self.take(count)
             return data.decode() if data is not None and kind == "STRING" else data
         count = self.count()
-        return None if count < 0 else [self.one({"I32_LIST": "I32", "STRING_LIST": "STRING"}[kind]) for _ in range(count)]
+        return None if count < 0 else [self.one(LISTS[kind]) for _ in range(count)]
 
     def tags(self):
         last = -1
@@ -167,6 +178,8 @@ class Decoder:
                 continue
             if not field.element:
                 value = self.one(field.kind)
+            elif field.kind == "OPTION":
+                value = None if self.one("I8") < 0 else self.fields(field.element)
             else:
                 count = self.count()
                 value = None if count < 0 else [self.fields(field.element) for _ in range(count)]
@@ -216,6 +229,7 @@ class Connection:
         self.socket.connect(("127.0.0.1", server.kafka_port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.correlation = 0
+        self.client = "tests"
 
     def __enter__(self):
         return self
@@ -248,7 +262,7 @@ class Connection:
 
     def send(self, api, version, **values):
         self.correlation += 1
-        self.raw(request(api, version, values, self.correlation))
+        self.raw(request(api, version, values, self.correlation, self.client))
         return self.correlation
 
     def receive(self, api, version, correlation=None):

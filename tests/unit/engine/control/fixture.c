@@ -270,7 +270,7 @@ script_poll(struct fixture_log *log)
 /* ---- gates */
 
 static void
-give_back(struct fixture_gate *gate, uint16_t requester, const struct topic_snapshot *snapshot)
+give_back(struct fixture_gate *gate, uint16_t requester, const void *snapshot)
 {
     struct request request = {
         .kind = REQUEST_TOPIC_SEEN, .requester = requester, .ctx = (uint64_t)(uintptr_t)snapshot};
@@ -302,6 +302,12 @@ gate_take(struct fixture *fixture,
             gate->kept[gate->kept_count++] = snapshot;
         else
             give_back(gate, requester, snapshot);
+        return;
+    }
+    if (response->kind == RESPONSE_QUOTA) {
+        event->kind = EVENT_QUOTA;
+        event->quota = *response->u.quota;
+        give_back(gate, requester, response->u.quota);
         return;
     }
     struct fixture_call *call = &fixture->calls[response->ctx];

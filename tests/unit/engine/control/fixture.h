@@ -11,6 +11,7 @@
 #include "log/append/log.h"
 #include "net/kafka/kafka_client_codec.h"
 #include "net/kafka/kafka_error.h"
+#include "net/request/quota.h"
 #include "net/request/topic_snapshot.h"
 
 #define FIXTURE_PARTITIONS 512u
@@ -42,7 +43,7 @@ struct fixture_log {
     bool hold;              /* answers wait for fixture_release() */
 };
 
-enum fixture_event_kind { EVENT_TOPIC, EVENT_DONE };
+enum fixture_event_kind { EVENT_TOPIC, EVENT_QUOTA, EVENT_DONE };
 struct fixture_event {
     enum fixture_event_kind kind;
     uint64_t ctx;
@@ -54,6 +55,7 @@ struct fixture_event {
     uint32_t partition_count;
     uint32_t batch_bytes_max;
     bool is_memory;
+    struct quota_snapshot quota;
 };
 
 struct fixture_call {
@@ -70,7 +72,7 @@ struct fixture_gate {
     struct ring requests, responses;
     struct fixture_event events[FIXTURE_EVENTS];
     uint32_t event_count;
-    const struct topic_snapshot *kept[FIXTURE_EVENTS]; /* not given back while keep is set */
+    const void *kept[FIXTURE_EVENTS]; /* not given back while keep is set */
     uint32_t kept_count;
     bool keep;
 };

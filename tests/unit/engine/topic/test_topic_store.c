@@ -6,6 +6,7 @@
 #include "engine/topic/topic_store.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +37,7 @@ TestSuite(topic_store, .fini = give_back);
 static struct topic_store *
 new_store(uint32_t topics_max, uint32_t partitions_max, uint64_t seed)
 {
-    struct topic_store_config config = {topics_max, partitions_max, seed};
+    struct topic_store_config config = {topics_max, partitions_max, 8, seed};
     struct topic_store *store = take(sizeof(*store));
     size_t bytes = topic_store_footprint(&config);
     void *memory = take(bytes);
@@ -353,4 +354,70 @@ Test(topic_store, replay_gives_the_same_state_as_the_history, .timeout = 60)
         cr_assert_eq(store->next_incarnation, replayed->next_incarnation);
         free(history.bytes);
     }
+}
+
+/* ---- limits of client ids */
+
+static struct topic_record
+limits_of(const char *client_id, uint8_t set, double limit)
+{
+    struct topic_record record = {.kind = TOPIC_RECORD_QUOTA};
+
+    record.quota.is_default = client_id == NULL;
+    record.quota.set = set;
+    if (client_id != NULL) {
+        record.quota.name_count = (uint8_t)strlen(client_id);
+        memcpy(record.quota.name, client_id, strlen(client_id));
+    }
+    for (uint32_t kind = 0; kind < QUOTA_KIND_COUNT; kind++)
+        record.quota.limits[kind] = limit;
+    return record;
+}
+
+Test(topic_store, refuses_limits_that_are_none_and_one_entity_too_many, .timeout = 10)
+{
+    struct topic_store *store = new_store(4, 8, 1);
+    const double bad[] = {0, -1, (double)NAN, (double)INFINITY, 1e19};
+    char name[8];
+
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        struct topic_record record = limits_of("a", 1, bad[i]);
+        cr_assert_eq(apply(store, &record), RC_INVALID, "%zu", i);
+    }
+    for (uint32_t i = 0; i < 8; i++) { /* quota_entities_max of new_store() */
+        snprintf(name, sizeof(name), "c%u", i);
+        struct topic_record record = limits_of(name, 1, 5);
+        cr_assert_eq(apply(store, &record), RC_OK);
+    }
+    struct topic_record record = limits_of("more", 1, 5);
+    cr_assert_eq(apply(store, &record), RC_LIMIT);
+    cr_assert_eq(store->quotas.count, 8u);
+    record = limits_of("c3", 0, 0);
+    cr_assert_eq(apply(store, &record), RC_OK);
+    cr_assert_null(quota_entities_find(&store->quotas, text("c3")));
+}
+
+Test(topic_record, keeps_limits_to_the_bit_and_refuses_every_cut, .timeout = 10)
+{
+    static const uint8_t golden[] = {7, 0,    0,    2, 0x61, 0x62, 5, 0, 0, 0,    0,   0,
+                                     0, 0xf8, 0x3f, 0, 0,    0,    0, 0, 0, 0xf8, 0x3f};
+    struct topic_record record = limits_of("ab", 1u << QUOTA_PRODUCE | 1u << QUOTA_REQUEST, 1.5);
+    struct topic_record back;
+    uint8_t bytes[TOPIC_RECORD_BYTES_MAX];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+
+    topic_record_encode(&record, &writer);
+    cr_assert_eq(writer_count(&writer), sizeof(golden));
+    cr_assert_eq(memcmp(bytes, golden, sizeof(golden)), 0);
+    cr_assert_eq(topic_record_decode((struct bytes){golden, sizeof(golden)}, &back, NULL), RC_OK);
+    cr_assert_eq(back.quota.set, 5u);
+    cr_assert_eq(back.quota.limits[QUOTA_REQUEST], 1.5);
+    for (size_t count = 2; count < sizeof(golden); count++)
+        cr_assert_eq(topic_record_decode((struct bytes){golden, count}, &back, NULL), RC_CORRUPT);
+    bytes[6] = 9; /* a kind of limit that a newer release has */
+    cr_assert_eq(topic_record_decode((struct bytes){bytes, sizeof(golden)}, &back, NULL),
+                 RC_NEWER_FORMAT);
+    bytes[2] = 2;
+    cr_assert_eq(topic_record_decode((struct bytes){bytes, sizeof(golden)}, &back, NULL),
+                 RC_CORRUPT);
 }
