@@ -26,6 +26,13 @@ has_id(const struct kafka_uuid *id)
     return memcmp(id, &none, sizeof(none)) != 0;
 }
 
+/* Java's admin client asks for an id with an empty name, others with none. */
+static bool
+by_id(const struct kafka_metadata_request_topic *asked)
+{
+    return asked->name.at == NULL || (asked->name.count == 0 && has_id(&asked->topic_id));
+}
+
 static const struct topic *
 find_visible(const struct control *control, struct bytes name)
 {
@@ -42,7 +49,7 @@ begin_named(struct control *control,
 {
     const struct kafka_metadata_request *request = call->message;
 
-    if (asked->name.at == NULL) {
+    if (by_id(asked)) {
         const struct topic *topic = topic_store_find_id(&control->store, asked->topic_id.at);
         bool known = topic != NULL && control__visible(control, topic) > 0;
         item->error = known ? KAFKA_ERROR_NONE : KAFKA_ERROR_UNKNOWN_TOPIC_ID;
@@ -148,7 +155,7 @@ topic_of_item(const struct control *control, const struct kafka_metadata_request
 {
     const struct topic *topic;
 
-    if (asked->name.at != NULL)
+    if (!by_id(asked))
         return find_visible(control, asked->name);
     topic = topic_store_find_id(&control->store, asked->topic_id.at);
     return topic != NULL && control__visible(control, topic) > 0 ? topic : NULL;
@@ -178,7 +185,8 @@ build_named(struct control *control,
         topics[i].error = call->items[i].error;
         if (topics[i].error == KAFKA_ERROR_NONE)
             topics[i].error = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
-        topics[i].name = asked->name;
+        if (!by_id(asked))
+            topics[i].name = asked->name;
         topics[i].topic_id = asked->topic_id;
         topics[i].partitions.at = (const void *)topics; /* empty, not null */
     }

@@ -8,11 +8,13 @@ enum {
     TIME_EARLIEST = -2,
     TIME_MAX = -3,
     TIME_EARLIEST_LOCAL = -4,
-    TIME_LAST_TIERED = -5
+    TIME_LAST_TIERED = -5,
+    TIME_PENDING_UPLOAD = -6
 };
 #define VERSION_TIME_MAX 7
 #define VERSION_EARLIEST_LOCAL 8
 #define VERSION_LAST_TIERED 9
+#define VERSION_PENDING_UPLOAD 11
 
 void
 control__item_locate(struct control *control,
@@ -103,7 +105,8 @@ time_is_served(int64_t time_ms, int16_t version)
         return true;
     return (time_ms == TIME_MAX && version >= VERSION_TIME_MAX) ||
            (time_ms == TIME_EARLIEST_LOCAL && version >= VERSION_EARLIEST_LOCAL) ||
-           (time_ms == TIME_LAST_TIERED && version >= VERSION_LAST_TIERED);
+           (time_ms == TIME_LAST_TIERED && version >= VERSION_LAST_TIERED) ||
+           (time_ms == TIME_PENDING_UPLOAD && version >= VERSION_PENDING_UPLOAD);
 }
 
 static enum rc
@@ -134,7 +137,7 @@ list_begin(struct control *control, struct control_call *call)
                 fail_item(item, error);
             else if (!time_is_served(asked->timestamp_ms, call->header.api_version))
                 fail_item(item, KAFKA_ERROR_UNSUPPORTED_VERSION);
-            else if (asked->timestamp_ms == TIME_LAST_TIERED)
+            else if (asked->timestamp_ms <= TIME_LAST_TIERED)
                 answer_none(item); /* there are no tiers */
         }
     }
@@ -167,23 +170,25 @@ list_issue(struct control *control, struct control_call *call, uint32_t idx)
 static void
 found(struct control *control, struct control_item *item, const struct response *response)
 {
-    int64_t wanted = item->timestamp_ms == TIME_MAX ? INT64_MAX : item->timestamp_ms;
-    int64_t offset = -1;
-    int64_t time_ms = -1;
+    struct control_find find = {
+        .batch_bytes = response->bytes,
+        .first_offset = (int64_t)response->start_offset,
+        .time_ms = item->timestamp_ms == TIME_MAX ? INT64_MAX : item->timestamp_ms,
+    };
 
     answer_none(item);
     if (response->bytes == 0)
         return;
     CHECK(response->bytes <= CONTROL_FIND_BYTES);
-    enum rc rc = control__find_record(control, response->bytes, wanted, &offset, &time_ms);
+    enum rc rc = control__find_record(control, &find);
     if (rc != RC_OK) {
         fail_item(item,
                   rc == RC_UNSUPPORTED ? KAFKA_ERROR_UNSUPPORTED_COMPRESSION_TYPE
                                        : KAFKA_ERROR_CORRUPT_MESSAGE);
         return;
     }
-    item->offset = offset;
-    item->timestamp_ms = time_ms;
+    item->offset = find.ret_offset;
+    item->timestamp_ms = find.ret_time_ms;
     item->leader_epoch = (int32_t)get_u32_be(control->found +
                                              12); /* partition leader epoch of a batch */
 }

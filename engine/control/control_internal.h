@@ -161,13 +161,16 @@ void control__cluster_text(struct control *control);
 void control__fail(struct control *control, const char *what, const struct diag_trail *trail);
 
 /* find.c */
-/* The first record at or after time_ms in the batch found (exact: with the batch's greatest time).
- * Writes *ret_offset and *ret_time. */
-enum rc control__find_record(struct control *control,
-                             uint32_t batch_bytes,
-                             int64_t time_ms,
-                             int64_t *ret_offset,
-                             int64_t *ret_time);
+/* What is looked for in the batch that was found, and the record that answers. */
+struct control_find {
+    uint32_t batch_bytes;
+    int64_t first_offset; /* records below are gone */
+    int64_t time_ms;      /* the first record at or after it; INT64_MAX: the batch's greatest */
+    int64_t ret_offset;
+    int64_t ret_time_ms;
+};
+/* RC_OK: find->ret_* are written. Blocks: while it decompresses. */
+enum rc control__find_record(struct control *control, struct control_find *find);
 
 /* group_log.c */
 enum rc control__group_log_init(struct control *control, void *memory, struct diag_trail *trail);

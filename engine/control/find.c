@@ -9,67 +9,63 @@
 
 #define UNPACK_KEEP_BYTES (1u << 20)
 
+/* Every answer goes through here: what lies below the partition's first offset is gone, though its
+ * batch still holds it. */
+static void
+answer(struct control_find *find, int64_t offset, int64_t time_ms)
+{
+    find->ret_offset = offset > find->first_offset ? offset : find->first_offset;
+    find->ret_time_ms = time_ms;
+}
+
 static enum rc
-search(const struct record_batch_info *info,
-       struct bytes payload,
-       int64_t time_ms,
-       int64_t *ret_offset,
-       int64_t *ret_time)
+search(struct control_find *find, const struct record_batch_info *info, struct bytes payload)
 {
     struct record_iterator iterator;
     struct record_view view;
+    int64_t wanted = find->time_ms == INT64_MAX ? info->max_timestamp_ms : find->time_ms;
 
     record_iterator_begin(&iterator, info, payload);
     while (record_iterator_next(&iterator, &view)) {
-        if (view.timestamp_ms >= time_ms) {
-            *ret_offset = view.offset;
-            *ret_time = view.timestamp_ms;
+        if (view.timestamp_ms >= wanted && view.offset >= find->first_offset) {
+            answer(find, view.offset, view.timestamp_ms);
             return RC_OK;
         }
     }
     if (iterator.rc != RC_OK)
         return iterator.rc;
-    /* The header promises a later time than any record has: its producer erred. The batch's
-     * beginning skips no record. */
-    *ret_offset = info->base_offset;
-    *ret_time = info->max_timestamp_ms;
+    /* The header promises a later time than any record that is left has: its producer erred, or
+     * that record is gone. The batch's beginning skips no record. */
+    answer(find, info->base_offset, info->max_timestamp_ms);
     return RC_OK;
 }
 
 enum rc
-control__find_record(struct control *control,
-                     uint32_t batch_bytes,
-                     int64_t time_ms,
-                     int64_t *ret_offset,
-                     int64_t *ret_time)
+control__find_record(struct control *control, struct control_find *find)
 {
     struct record_batch_info info;
     size_t unpacked_bytes = 0;
-    enum rc rc = record_batch_read(control->found, batch_bytes, &info);
+    enum rc rc = record_batch_read(control->found, find->batch_bytes, &info);
 
     if (rc != RC_OK)
         return rc;
     control__count(&control->counters.finds, 1);
     if ((info.attributes & RECORD_ATTRIBUTES_LOG_APPEND_TIME) != 0) {
-        *ret_offset = info.base_offset; /* all its records have one time */
-        *ret_time = info.max_timestamp_ms;
+        answer(find, info.base_offset, info.max_timestamp_ms); /* all its records have one time */
         return RC_OK;
     }
     struct bytes packed = {control->found + RECORD_BATCH_HEADER_BYTES,
                            info.batch_bytes - RECORD_BATCH_HEADER_BYTES};
-    int64_t wanted = time_ms == INT64_MAX ? info.max_timestamp_ms : time_ms;
     if (record_batch_codec(&info) == RECORD_CODEC_NONE)
-        return search(&info, packed, wanted, ret_offset, ret_time);
+        return search(find, &info, packed);
     rc = record_decompress(
         record_batch_codec(&info), packed, control->unpack, CONTROL_UNPACK_BYTES, &unpacked_bytes);
     if (rc == RC_OK)
-        rc = search(
-            &info, (struct bytes){control->unpack, unpacked_bytes}, wanted, ret_offset, ret_time);
+        rc = search(find, &info, (struct bytes){control->unpack, unpacked_bytes});
     if (rc == RC_NO_MEMORY) {
         /* Longer than the scratch, or the library could not allocate: its beginning skips no
          * record. */
-        *ret_offset = info.base_offset;
-        *ret_time = info.base_timestamp_ms;
+        answer(find, info.base_offset, info.base_timestamp_ms);
         rc = RC_OK;
         unpacked_bytes = CONTROL_UNPACK_BYTES;
     }

@@ -126,6 +126,7 @@ find_batch(struct fixture_partition *partition,
 {
     const uint8_t *found = NULL;
 
+    response->start_offset = partition->start;
     for (uint32_t i = 0; i < partition->batch_count; i++) {
         const uint8_t *batch = partition->batches[i];
         int64_t time = record_batch_max_timestamp(batch);

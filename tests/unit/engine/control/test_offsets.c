@@ -156,7 +156,9 @@ Test(list_offsets, refuses_unknown_partitions_epochs_and_times, .timeout = 20)
     cr_assert_eq(list_at(fixture, 7, 1, -1, 4).error, 0);
     cr_assert_eq(list_at(fixture, 6, 1, -3, -1).error, KAFKA_ERROR_UNSUPPORTED_VERSION);
     cr_assert_eq(list_at(fixture, 7, 1, -4, -1).error, KAFKA_ERROR_UNSUPPORTED_VERSION);
-    cr_assert_eq(list_at(fixture, 7, 1, -99, -1).error, KAFKA_ERROR_UNSUPPORTED_VERSION);
+    cr_assert_eq(list_at(fixture, 8, 1, -5, -1).error, KAFKA_ERROR_UNSUPPORTED_VERSION);
+    cr_assert_eq(list_at(fixture, 10, 1, -6, -1).error, KAFKA_ERROR_UNSUPPORTED_VERSION);
+    cr_assert_eq(list_at(fixture, 11, 1, -99, -1).error, KAFKA_ERROR_UNSUPPORTED_VERSION);
     fixture_free(fixture);
 }
 
@@ -165,7 +167,7 @@ Test(list_offsets, knows_the_ends_and_the_greatest_time, .timeout = 20)
     struct fixture *fixture = with_batches(2);
 
     fixture_find(fixture, "a", 1)->start = 7;
-    for (int16_t version = 1; version <= 7; version++) {
+    for (int16_t version = 1; version <= 11; version++) {
         struct listed first = list_at(fixture, version, 1, -2, -1);
         struct listed last = list_at(fixture, version, 1, -1, -1);
         cr_assert_eq(first.offset, 7);
@@ -207,6 +209,20 @@ Test(list_offsets, finds_the_exact_record_of_every_time_in_every_codec, .timeout
                      (int)offset);
         cr_assert_eq(listed.timestamp_ms, time_ms);
     }
+    fixture_free(fixture);
+}
+
+Test(list_offsets, finds_no_record_that_was_deleted_though_its_batch_is_there, .timeout = 20)
+{
+    struct fixture *fixture = with_batches(8);
+
+    fixture_find(fixture, "a", 1)->start = 3; /* of time 1006; record 2 has 1009 */
+    struct listed first = list_at(fixture, 4, 1, 0, -1);
+    cr_assert_eq(first.offset, 3);
+    cr_assert_eq(first.timestamp_ms, 1006);
+    cr_assert_eq(list_at(fixture, 4, 1, 1007, -1).offset, 4);
+    fixture_find(fixture, "a", 1)->start = 43; /* the greatest time of the batch is record 49's */
+    cr_assert_eq(list_at(fixture, 7, 1, -3, -1).offset, 49);
     fixture_free(fixture);
 }
 
@@ -258,6 +274,21 @@ Test(list_offsets, falls_back_to_the_batchs_beginning_when_it_unpacks_to_too_muc
     cr_assert_eq(listed.error, 0);
     cr_assert_eq(listed.offset, 0);
     cr_assert_eq(listed.timestamp_ms, 3000);
+    fixture_free(fixture);
+}
+
+Test(list_offsets, answers_what_is_tiered_as_a_broker_without_tiers, .timeout = 20)
+{
+    struct fixture *fixture = with_batches(2);
+
+    fixture_find(fixture, "a", 1)->start = 7;
+    cr_assert_eq(list_at(fixture, 8, 1, -4, -1).offset, 7); /* all that there is, is here */
+    for (int64_t special = -6; special <= -5; special++) {
+        struct listed none = list_at(fixture, 11, 1, special, -1);
+        cr_assert_eq(none.error, 0);
+        cr_assert_eq(none.offset, -1);
+        cr_assert_eq(none.timestamp_ms, -1);
+    }
     fixture_free(fixture);
 }
 
