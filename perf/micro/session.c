@@ -4,109 +4,35 @@
  * second-level cache as they do after a NIC's burst. */
 #include "engine/base/check.h"
 #include "engine/base/hash.h"
-#include "net/session/session.h"
-#include "net/wire/wire_frame.h"
 #include "perf/micro/micro.h"
+#include "perf/micro/session_pair.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DATAGRAM 1400u
 #define BATCH SESSION_WINDOW_MAX
 #define BATCHES 400u
-#define POOL_SLOTS 1024u
 
-struct bench {
-    struct session_cipher *peer; /* seals what the session receives */
-    struct session_cipher *cipher;
-    struct session_pool *pool;
-    struct session *session;
-    uint64_t packet_number;
-    uint64_t sequence;
-    uint64_t now_ns;
-};
-
-static uint8_t datagrams[BATCH][DATAGRAM];
-static uint8_t scratch[DATAGRAM];
-
-static uint32_t
-bench_seal(struct bench *bench, uint8_t type, uint8_t *at, const struct wire_ack *ack)
-{
-    struct wire_header header = {
-        .type = type,
-        .flags = ack == NULL ? WIRE_FLAG_SEQUENCED : 0,
-        .packet_number = ++bench->packet_number,
-        .ack = ack == NULL ? 1 : bench->sequence,
-        .sequence = ack == NULL ? bench->sequence++ : 0,
-    };
-    uint32_t clear_bytes = wire_clear_bytes(type, header.flags);
-    uint32_t count = DATAGRAM - WIRE_TAG_BYTES;
-
-    wire_header_encode(&header, at);
-    if (ack != NULL)
-        count = clear_bytes + wire_ack_encode(at + clear_bytes, ack);
-    else
-        wire_frame_header(at + clear_bytes,
-                          WIRE_FRAME_DATA,
-                          0,
-                          (uint16_t)(count - clear_bytes - WIRE_FRAME_HEADER_BYTES));
-    return session_cipher_seal(bench->peer, at, clear_bytes, count, header.packet_number);
-}
-
-static void
-bench_open(struct bench *bench, uint8_t auth, enum session_role role)
-{
-    struct wire_grant grant = {.auth = auth};
-    uint8_t datagram[DATAGRAM];
-
-    *bench = (struct bench){.sequence = 1, .now_ns = NS_PER_S};
-    CHECK(session_cipher_create(&grant, role == SESSION_SERVER, &bench->peer) == RC_OK);
-    CHECK(session_cipher_create(&grant, role == SESSION_CLIENT, &bench->cipher) == RC_OK);
-    void *memory = aligned_alloc(64, round_up(session_pool_footprint(POOL_SLOTS, DATAGRAM), 64));
-    CHECK(memory != NULL);
-    bench->pool = session_pool_init(memory, POOL_SLOTS, POOL_SLOTS / 2, DATAGRAM);
-    bench->session = aligned_alloc(64, session_footprint());
-    CHECK(bench->session != NULL);
-    struct session_config config = {.role = role,
-                                    .pool = bench->pool,
-                                    .cipher = bench->cipher,
-                                    .datagram_bytes_max = DATAGRAM,
-                                    .delay_target_ns = UINT64_MAX};
-    session_init(bench->session, &config, bench->now_ns);
-    /* The client is opened by any authentic packet; here one with all credit. */
-    struct wire_ack ack = {.largest_packet = 0, .credit = UINT64_MAX};
-    uint32_t count = bench_seal(bench, WIRE_SESSION, datagram, &ack);
-    (void)session_receive(bench->session, datagram, count, scratch, 0, bench->now_ns);
-    CHECK(session_state(bench->session) == SESSION_OPEN);
-}
-
-static void
-bench_close(struct bench *bench)
-{
-    session_fini(bench->session);
-    session_cipher_destroy(bench->peer);
-    session_cipher_destroy(bench->cipher);
-    free(bench->session);
-    free(bench->pool);
-}
+static uint8_t datagrams[BATCH][SESSION_PAIR_DATAGRAM];
+static uint8_t scratch[SESSION_PAIR_DATAGRAM];
 
 /* ns per packet received, taken and walked. */
 static double
 bench_receive(uint8_t auth)
 {
     double samples[BATCHES];
-    struct bench bench;
-    uint8_t reply[DATAGRAM];
+    struct session_pair bench;
+    uint8_t reply[SESSION_PAIR_DATAGRAM];
     uint32_t counts[BATCH];
 
-    bench_open(&bench, auth, SESSION_CLIENT);
+    session_pair_open(&bench, auth, SESSION_CLIENT);
     for (uint32_t batch = 0; batch < BATCHES; batch++) {
         while (session_transmit(bench.session, bench.now_ns, reply, sizeof(reply)) > 0)
             ; /* credit for a batch */
         for (uint32_t i = 0; i < BATCH; i++)
-            counts[i] = bench_seal(&bench, WIRE_SESSION, datagrams[i], NULL);
+            counts[i] = session_pair_seal(&bench, WIRE_SESSION, datagrams[i], NULL);
         uint64_t begin_ns = micro_now_ns();
         for (uint32_t i = 0; i < BATCH; i++) {
             struct bytes frames;
@@ -118,7 +44,7 @@ bench_receive(uint8_t auth)
         samples[batch] = (double)(micro_now_ns() - begin_ns) / BATCH;
     }
     CHECK(session_counters(bench.session)->received_packets == 1 + BATCH * BATCHES);
-    bench_close(&bench);
+    session_pair_close(&bench);
     return micro_median(samples, BATCHES);
 }
 
@@ -127,10 +53,10 @@ static double
 bench_send(uint8_t auth)
 {
     double samples[BATCHES];
-    struct bench bench;
-    uint8_t reply[DATAGRAM];
+    struct session_pair bench;
+    uint8_t reply[SESSION_PAIR_DATAGRAM];
 
-    bench_open(&bench, auth, SESSION_CLIENT);
+    session_pair_open(&bench, auth, SESSION_CLIENT);
     while (session_transmit(bench.session, bench.now_ns, reply, sizeof(reply)) > 0)
         ;
     uint32_t frame_bytes = session_frame_bytes_max(bench.session);
@@ -143,17 +69,18 @@ bench_send(uint8_t auth)
             wire_frame_header(
                 at, WIRE_FRAME_DATA, 0, (uint16_t)(frame_bytes - WIRE_FRAME_HEADER_BYTES));
             session_commit(bench.session, frame_bytes);
-            (void)session_transmit(bench.session, bench.now_ns, datagrams[i], DATAGRAM);
+            (void)session_transmit(
+                bench.session, bench.now_ns, datagrams[i], SESSION_PAIR_DATAGRAM);
         }
         samples[batch] = (double)(micro_now_ns() - begin_ns) / BATCH;
         packets += BATCH;
         bench.sequence += BATCH; /* the peer's cumulative ack of all of it */
         struct wire_ack ack = {.largest_packet = packets, .credit = UINT64_MAX};
-        uint32_t count = bench_seal(&bench, WIRE_SESSION, reply, &ack);
+        uint32_t count = session_pair_seal(&bench, WIRE_SESSION, reply, &ack);
         (void)session_receive(bench.session, reply, count, scratch, 0, bench.now_ns);
         CHECK(session_unacked(bench.session) == 0);
     }
-    bench_close(&bench);
+    session_pair_close(&bench);
     return micro_median(samples, BATCHES);
 }
 
@@ -166,7 +93,7 @@ bare_crc(void)
     for (uint32_t batch = 0; batch < BATCHES; batch++) {
         uint64_t begin_ns = micro_now_ns();
         for (uint32_t i = 0; i < BATCH; i++)
-            sink += hash_crc32c(0, datagrams[i], DATAGRAM - WIRE_CRC_BYTES);
+            sink += hash_crc32c(0, datagrams[i], SESSION_PAIR_DATAGRAM - WIRE_CRC_BYTES);
         __asm__ __volatile__("" : "+r"(sink)::"memory");
         samples[batch] = (double)(micro_now_ns() - begin_ns) / BATCH;
     }
@@ -191,8 +118,11 @@ bare_cipher(bool seals)
             iv[4]++;
             (void)EVP_CipherInit_ex(context, NULL, NULL, NULL, iv, -1);
             (void)EVP_CipherUpdate(context, NULL, &count, datagrams[i], 32);
-            (void)EVP_CipherUpdate(
-                context, scratch, &count, datagrams[i] + 32, (int)(DATAGRAM - 32 - WIRE_TAG_BYTES));
+            (void)EVP_CipherUpdate(context,
+                                   scratch,
+                                   &count,
+                                   datagrams[i] + 32,
+                                   (int)(SESSION_PAIR_DATAGRAM - 32 - WIRE_TAG_BYTES));
             if (!seals)
                 (void)EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, WIRE_TAG_BYTES, tag);
             (void)EVP_CipherFinal_ex(context, scratch, &count);
