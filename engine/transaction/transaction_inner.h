@@ -1,0 +1,292 @@
+/* What the files of this folder share.
+ *
+ *   transaction_table.c   ids and their partitions: find, add, remove; the table of moves
+ *   transaction_init.c    InitProducerId            transaction_add.c    AddPartitions, AddOffsets
+ *   transaction_end.c     EndTxn, decision, completion
+ *   transaction_order.c   admissions and markers    transaction_record.c the log's records
+ *   transaction_time.c    timeouts, expiry          transaction_admin.c  describe, list, views
+ *
+ * Indexes are 32 bits with SLAB_NONE for "none". */
+#ifndef EAGRE_ENGINE_TRANSACTION_TRANSACTION_INNER_H
+#define EAGRE_ENGINE_TRANSACTION_TRANSACTION_INNER_H
+
+#include "engine/base/check.h"
+#include "engine/base/diag.h"
+#include "engine/base/hash.h"
+#include "engine/pool/slab.h"
+#include "engine/transaction/transaction.h"
+#include "net/kafka/kafka_error.h"
+
+#define TRANSACTION_TOPIC_BYTES_MAX 249u
+#define TRANSACTION_BATCH_MAX 64u     /* transactions in one AddPartitionsToTxn (brokers only) */
+#define TRANSACTION_BATCHES_MAX 1024u /* AddPartitionsToTxn under way */
+#define TRANSACTION_PUMP_MAX 64u      /* ids looked at per tick for orders that found no room */
+#define TRANSACTION_TICK_NS (100 * NS_PER_MS)
+#define TRANSACTION_RETRY_NS (100 * NS_PER_MS) /* a refused marker or record is tried again */
+#define TRANSACTION_LOOK_NS (1 * NS_PER_S)     /* how old transactions_oldest_ms() may be */
+#define TRANSACTION_EXPIRY_NS (60 * NS_PER_S)  /* how often unused ids are looked for */
+#define TRANSACTION_RECORD_BYTES_MAX (1u << 20)
+#define TRANSACTION_EPOCH_LAST 32766 /* the next producer gets a new producer id */
+
+/* What is under way for an id; while anything is, its requests are told to come again. */
+enum transaction_step {
+    STEP_NONE,
+    STEP_ID,       /* waits for a producer id */
+    STEP_INIT,     /* record of the new producer */
+    STEP_ADD,      /* record with more partitions */
+    STEP_ADMIT,    /* partitions are told of it */
+    STEP_PREPARE,  /* record of the decision */
+    STEP_MARK,     /* partitions get their markers; then the record of the end is offered */
+    STEP_COMPLETE, /* record of the end */
+    STEP_EXPIRE,   /* tombstone */
+};
+
+/* What ends a transaction. */
+enum transaction_cause { CAUSE_ASKED, CAUSE_FENCED, CAUSE_EXPIRED };
+
+enum order_state {
+    ORDER_NONE,
+    ORDER_DUE,   /* to be sent */
+    ORDER_OUT,   /* sent, not answered */
+    ORDER_LATER, /* refused for now; DUE when the transaction's retry_ns has come */
+};
+
+struct transaction_partition {
+    uint32_t transaction;
+    uint32_t partition;
+    uint32_t after;   /* in the transaction's list */
+    uint32_t next;    /* in its bucket */
+    uint8_t order;    /* enum order_state */
+    bool is_new;      /* its record is not durable yet */
+    bool is_admitted; /* its log tile knows of the transaction */
+    uint8_t topic_count;
+    uint8_t topic[TRANSACTION_TOPIC_BYTES_MAX];
+};
+
+/* Who a transactional id belongs to. */
+struct transaction_producer {
+    int64_t id;         /* -1: none yet */
+    int64_t last_id;    /* before the epochs were exhausted, -1: none */
+    int16_t epoch;      /* -1: none yet */
+    int16_t last_epoch; /* of the request that gave epoch, -1: it named none (KIP-360) */
+    int32_t timeout_ms;
+};
+
+struct transaction {
+    uint8_t state;      /* enum transaction_state */
+    uint8_t step;       /* enum transaction_step */
+    uint8_t next_state; /* PREPARE: what is being decided */
+    uint8_t cause;      /* enum transaction_cause of it */
+    bool is_used;
+    bool is_queued;
+    int16_t asker_version;
+    int16_t asker_api;    /* who waits, with asker_token */
+    int16_t admit_error;  /* ADMIT: first refusal */
+    uint64_t asker_token; /* 0: nobody; ADD_PARTITIONS: index of its batch + 1 */
+    uint32_t batch_item;
+    uint32_t next;       /* in its bucket */
+    uint32_t queue_next; /* of those with something to send */
+    uint32_t wait_next;  /* of those that wait for a record */
+    uint32_t partition_first;
+    uint32_t partition_last;
+    uint32_t partition_count;
+    uint32_t orders_left;
+    uint64_t wait_number;
+    uint64_t deadline_ns; /* ONGOING: it has lasted too long */
+    uint64_t retry_ns;    /* NO_DEADLINE: nothing to repeat */
+    int64_t start_ms;     /* -1: no transaction */
+    int64_t update_ms;
+    struct transaction_producer producer;
+    struct transaction_producer next_producer; /* INIT, PREPARE: when the record is durable */
+    uint32_t id_count;
+    uint8_t id[TRANSACTION_ID_BYTES_MAX];
+};
+
+/* An AddPartitionsToTxn under way: answered when each of its transactions has its result. */
+struct transaction_batch {
+    uint64_t token;
+    const struct kafka_add_partitions_to_txn_request *request;
+    int16_t version;
+    uint32_t left;
+    int16_t errors[TRANSACTION_BATCH_MAX]; /* or ADD_BY_PARTITION */
+};
+
+struct transactions {
+    struct transactions_config config;
+    struct slab ids; /* struct transaction */
+    struct slab partitions;
+    struct slab batches;
+    uint32_t *id_buckets; /* [id_mask + 1] */
+    uint32_t *partition_buckets;
+    uint32_t id_mask;
+    uint32_t partition_mask;
+    uint32_t ids_touched; /* places in ids that were ever used */
+    uint32_t queue_first;
+    uint32_t queue_last;
+    uint32_t queue_count;
+    uint32_t wait_first;
+    uint32_t wait_last;
+    uint32_t orders_out;
+    uint32_t settling; /* transactions that transactions_loaded() admits and that did not answer */
+    uint32_t state_counts[TRANSACTION_STATES];
+    uint64_t deadline_ns; /* nearest of all; never later than the truth */
+    uint64_t expiry_ns;
+    int64_t oldest_ms;
+    uint8_t *record; /* [TRANSACTION_RECORD_BYTES_MAX] a record under construction */
+    struct transactions_counters counters;
+};
+
+static inline struct transaction *
+transaction__at(const struct transactions *transactions, uint32_t idx)
+{
+    return slab_at(&transactions->ids, idx);
+}
+static inline struct transaction_partition *
+partition__at(const struct transactions *transactions, uint32_t idx)
+{
+    return slab_at(&transactions->partitions, idx);
+}
+static inline uint32_t
+transaction__idx(const struct transactions *transactions, const struct transaction *transaction)
+{
+    return (uint32_t)((size_t)((const uint8_t *)transaction - transactions->ids.objects) /
+                      transactions->ids.object_bytes);
+}
+static inline struct bytes
+transaction__id(const struct transaction *transaction)
+{
+    return (struct bytes){transaction->id, transaction->id_count};
+}
+static inline struct bytes
+partition__topic(const struct transaction_partition *partition)
+{
+    return (struct bytes){partition->topic, partition->topic_count};
+}
+static inline bool
+bytes__equal(struct bytes a, struct bytes b)
+{
+    return a.count == b.count && (a.count == 0 || memcmp(a.at, b.at, a.count) == 0);
+}
+static inline void
+transactions__answer(struct transactions *transactions, uint64_t token, const void *response)
+{
+    transactions->config.hooks.answer(transactions->config.hooks.ctx, token, response);
+}
+
+/* transaction_table.c */
+struct transaction *transaction__find(const struct transactions *transactions, struct bytes id);
+/* EMPTY, without a producer. NULL: a limit is reached. */
+struct transaction *transaction__add(struct transactions *transactions, struct bytes id);
+void transaction__remove(struct transactions *transactions, struct transaction *transaction);
+void transaction__move(struct transactions *transactions,
+                       struct transaction *transaction,
+                       enum transaction_state next);
+/* 0 and *ret, or the Kafka error of a producer that speaks for an id. */
+int16_t transaction__check(const struct transactions *transactions,
+                           struct bytes id,
+                           const struct transaction_producer *producer,
+                           struct transaction **ret);
+struct transaction_partition *transaction__partition(const struct transactions *transactions,
+                                                     const struct transaction *transaction,
+                                                     struct bytes topic,
+                                                     uint32_t partition);
+/* The new one is not admitted. NULL: a limit is reached. */
+struct transaction_partition *transaction__partition_add(struct transactions *transactions,
+                                                         struct transaction *transaction,
+                                                         struct bytes topic,
+                                                         uint32_t partition);
+/* Takes all out, or only those whose record did not become durable. */
+void transaction__partitions_drop(struct transactions *transactions,
+                                  struct transaction *transaction,
+                                  bool only_new);
+/* Makes sure that transactions_tick() looks around at this time. */
+void transactions__wake(struct transactions *transactions, uint64_t at_ns);
+
+/* transaction_record.c */
+/* What a record says of an id; partitions are those of the table unless the state has none. */
+struct transaction_value {
+    struct transaction_producer producer;
+    enum transaction_state state;
+    int64_t start_ms;
+    int64_t update_ms;
+};
+/* Appends and waits: transaction__stored() follows. False: no room now, nothing was changed. */
+bool transaction__store(struct transactions *transactions,
+                        struct transaction *transaction,
+                        const struct transaction_value *value,
+                        enum transaction_step step) MUST_USE;
+bool transaction__store_gone(struct transactions *transactions,
+                             struct transaction *transaction) MUST_USE;
+
+/* transaction_init.c */
+void init__ask_id(struct transactions *transactions,
+                  struct transaction *transaction,
+                  struct transaction_time time);
+void init__stored(struct transactions *transactions, struct transaction *transaction, enum rc rc);
+
+/* transaction_add.c */
+void add__stored(struct transactions *transactions,
+                 struct transaction *transaction,
+                 enum rc rc,
+                 struct transaction_time time);
+/* Every admission was answered. */
+void add__admitted(struct transactions *transactions, struct transaction *transaction);
+
+/* transaction_end.c */
+struct transaction_decision {
+    enum transaction_state state; /* PREPARE_COMMIT or PREPARE_ABORT */
+    enum transaction_cause cause;
+};
+/* Stores the decision; with a cause other than CAUSE_ASKED the epoch is bumped. False: no room. */
+bool end__decide(struct transactions *transactions,
+                 struct transaction *transaction,
+                 struct transaction_decision decision,
+                 struct transaction_time time) MUST_USE;
+void end__prepared(struct transactions *transactions,
+                   struct transaction *transaction,
+                   enum rc rc,
+                   struct transaction_time time);
+void end__mark(struct transactions *transactions, struct transaction *transaction);
+/* Every marker is durable: offers the record of the end. */
+void end__marked(struct transactions *transactions,
+                 struct transaction *transaction,
+                 struct transaction_time time);
+void end__completed(struct transactions *transactions,
+                    struct transaction *transaction,
+                    enum rc rc,
+                    struct transaction_time time);
+
+/* transaction_order.c */
+/* Puts the transaction among those with something to send. */
+void order__queue(struct transactions *transactions, struct transaction *transaction);
+/* Partitions that are to be told become due; returns how many. */
+uint32_t order__due(struct transactions *transactions,
+                    struct transaction *transaction,
+                    bool only_unadmitted);
+void order__pump(struct transactions *transactions, struct transaction_time time);
+/* Refused orders are due again. */
+void order__retry(struct transactions *transactions, struct transaction *transaction);
+
+/* transaction_time.c */
+void time__expired(struct transactions *transactions, struct transaction *transaction, enum rc rc);
+
+/* Answers of one error. */
+void transactions__answer_init(struct transactions *transactions,
+                               const struct transaction_call *call,
+                               int16_t error,
+                               const struct transaction_producer *producer);
+void transactions__answer_offsets(struct transactions *transactions,
+                                  const struct transaction_call *call,
+                                  int16_t error);
+void transactions__answer_end(struct transactions *transactions,
+                              const struct transaction_call *call,
+                              int16_t error);
+/* Answers who waits for the step under way, if anybody. */
+void transaction__answer_asker(struct transactions *transactions,
+                               struct transaction *transaction,
+                               int16_t error);
+/* add: the result of one transaction of a batch. */
+void
+add__answer(struct transactions *transactions, uint32_t batch_idx, uint32_t item, int16_t error);
+
+#endif
