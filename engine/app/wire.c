@@ -305,6 +305,19 @@ engine_afford_groups(const struct engine *engine, struct groups_limits *limits)
             engine_afford(engine, limits->memory_bytes, limits->memory_bytes), 4096);
 }
 
+static void
+engine_afford_transactions(const struct engine *engine, struct transactions_limits *limits)
+{
+    static struct settings presets;
+    const struct settings *settings = engine->settings;
+
+    config_defaults(&presets);
+    limits->transactions_max = engine_afford(
+        engine, settings->transaction_ids_max, presets.transaction_ids_max);
+    limits->partitions_max = engine_afford(
+        engine, settings->transaction_partitions_max, presets.transaction_partitions_max);
+}
+
 static enum rc
 engine_wire_control(struct engine *engine, struct diag_trail *trail)
 {
@@ -322,6 +335,7 @@ engine_wire_control(struct engine *engine, struct diag_trail *trail)
     config->log_tile_count = engine->layout.log_count;
     control_config_take(config, settings, engine->port);
     engine_afford_groups(engine, &config->limits.groups);
+    engine_afford_transactions(engine, &config->limits.transactions);
     config->metrics = engine->control_metrics;
     config->clock = engine->clocks[core_idx];
     config->disk = engine->disk;

@@ -2,7 +2,8 @@
  * rebuilt, every partition opened on its log tile, what metadata do not name is pruned, and every
  * topic is published to the gates.
  *
- *   BEGIN → OPENING_LOG → OFFSETS → (READ → WAIT)* → [CLUSTER] → OPEN → PRUNE → PUBLISH → DONE
+ *   BEGIN → OPENING_LOG → OFFSETS → (READ → WAIT)* → [CLUSTER] → OPEN → PRUNE → TRANSACTIONS →
+ * PUBLISH → DONE
  *
  * Damage or a contradiction in the metadata log stops the boot and is named: serving half of the
  * topics would let clients create the missing ones anew. A single partition that cannot be opened
@@ -261,8 +262,19 @@ prune(struct control *control)
     }
     if (boot->outstanding > 0)
         return;
-    boot->topic = 0;
-    boot->state = BOOT_PUBLISH;
+    boot->state = BOOT_TRANSACTIONS;
+    control->work++;
+}
+
+/* A producer that goes on after our death must not be refused: before any door serves, the
+ * partitions of open transactions know of them again. */
+static void
+resume_transactions(struct control *control)
+{
+    if (!control__transactions_resumed(control))
+        return;
+    control->boot.topic = 0;
+    control->boot.state = BOOT_PUBLISH;
     control->work++;
 }
 
@@ -328,6 +340,9 @@ control__boot_poll(struct control *control)
         break;
     case BOOT_PRUNE:
         prune(control);
+        break;
+    case BOOT_TRANSACTIONS:
+        resume_transactions(control);
         break;
     case BOOT_PUBLISH:
         publish(control);

@@ -32,6 +32,8 @@ static const struct control_api *const apis[] = {
     &control__api_alter_client_quotas,
     &control__api_list_config_resources,
     &control__api_describe_topic_partitions,
+    &control__api_write_txn_markers,
+    &control__api_describe_producers,
 };
 
 const struct control_api *
@@ -44,6 +46,10 @@ control__api(int16_t key)
     for (uint32_t i = 0; i < control__apis_of_groups_count; i++) {
         if (control__apis_of_groups[i].key == key)
             return &control__apis_of_groups[i];
+    }
+    for (uint32_t i = 0; i < control__apis_of_transactions_count; i++) {
+        if (control__apis_of_transactions[i].key == key)
+            return &control__apis_of_transactions[i];
     }
     return NULL;
 }
@@ -135,6 +141,14 @@ control__items_take(struct control_call *call, uint32_t count)
     call->item_count = count;
     call->items = kafka_arena_take(&call->arena, sizeof(struct control_item) * count);
     return call->items != NULL || count == 0;
+}
+
+enum rc
+control__begin_whole(struct control *control, struct control_call *call)
+{
+    (void)control;
+    (void)call;
+    return RC_OK;
 }
 
 /* ---- ends */
@@ -302,7 +316,7 @@ run_call(struct control *control, struct control_call *call)
 {
     const struct control_api *api = control__api(call->header.api_key);
 
-    if (api->dispatch != NULL) {
+    if (api->dispatch != NULL && (api->dispatches == NULL || api->dispatches(call))) {
         call->state = CALL_PARKED;
         api->dispatch(control, call);
         return;

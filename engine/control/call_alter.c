@@ -344,7 +344,7 @@ issue(struct control *control, struct control_call *call, uint32_t idx)
         control__item_refuse(call, item, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION, "no such topic");
         return true;
     }
-    if (control__group_log_owns(topic)) {
+    if (control__internal_log_owns(control, topic)) {
         control__item_refuse(
             call, item, KAFKA_ERROR_POLICY_VIOLATION, "the settings of this topic are its own");
         return true;

@@ -3,16 +3,8 @@
  */
 #include "engine/control/control_internal.h"
 
-static enum rc
-group_begin(struct control *control, struct control_call *call)
-{
-    (void)control;
-    (void)call;
-    return RC_OK;
-}
-
-static uint64_t
-group_token(const struct control *control, const struct control_call *call)
+uint64_t
+control__call_token(const struct control *control, const struct control_call *call)
 {
     return (uint64_t)(call - control->calls) + 1;
 }
@@ -31,7 +23,7 @@ static struct group_call
 group_call(const struct control *control, const struct control_call *call)
 {
     return (struct group_call){
-        .token = group_token(control, call),
+        .token = control__call_token(control, call),
         .version = call->header.api_version,
         .client_id = call->header.client_id,
     };
@@ -42,10 +34,10 @@ group_call(const struct control *control, const struct control_call *call)
 static int16_t
 group_unready_error(const struct control *control)
 {
-    switch (control->group_log.state) {
-    case GROUP_LOG_NONE:
-    case GROUP_LOG_CREATING:
-    case GROUP_LOG_FAILED:
+    switch (control->internal[INTERNAL_LOG_GROUPS].state) {
+    case INTERNAL_LOG_NONE:
+    case INTERNAL_LOG_CREATING:
+    case INTERNAL_LOG_FAILED:
         return KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
     default:
         return KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
@@ -224,9 +216,9 @@ group_dispatch(struct control *control, struct control_call *call)
     struct group_time time = control__group_time(control);
     struct groups *groups = control->groups;
 
-    if (control->group_log.state != GROUP_LOG_READY) {
+    if (control->internal[INTERNAL_LOG_GROUPS].state != INTERNAL_LOG_READY) {
         struct kafka_arena arena = kafka_arena_over(control->build, CONTROL_BUILD_BYTES);
-        control__group_log_want(control);
+        control__internal_log_want(control, &control->internal[INTERNAL_LOG_GROUPS]);
         control__call_finish(control, call, group_unready_of(control, call, &arena));
         return;
     }
@@ -278,29 +270,29 @@ group_reply_bound(const struct control_call *call)
 
 const struct control_api control__apis_of_groups[] = {
     {.key = KAFKA_OFFSET_COMMIT,
-     .begin = group_begin,
+     .begin = control__begin_whole,
      .dispatch = group_dispatch,
      .reply_bound = group_reply_bound},
     {.key = KAFKA_TXN_OFFSET_COMMIT,
-     .begin = group_begin,
+     .begin = control__begin_whole,
      .dispatch = group_dispatch,
      .reply_bound = group_reply_bound},
-    {.key = KAFKA_OFFSET_FETCH, .begin = group_begin, .dispatch = group_dispatch},
-    {.key = KAFKA_JOIN_GROUP, .begin = group_begin, .dispatch = group_dispatch},
-    {.key = KAFKA_HEARTBEAT, .begin = group_begin, .dispatch = group_dispatch},
+    {.key = KAFKA_OFFSET_FETCH, .begin = control__begin_whole, .dispatch = group_dispatch},
+    {.key = KAFKA_JOIN_GROUP, .begin = control__begin_whole, .dispatch = group_dispatch},
+    {.key = KAFKA_HEARTBEAT, .begin = control__begin_whole, .dispatch = group_dispatch},
     {.key = KAFKA_LEAVE_GROUP,
-     .begin = group_begin,
+     .begin = control__begin_whole,
      .dispatch = group_dispatch,
      .reply_bound = group_reply_bound},
-    {.key = KAFKA_SYNC_GROUP, .begin = group_begin, .dispatch = group_dispatch},
-    {.key = KAFKA_DESCRIBE_GROUPS, .begin = group_begin, .dispatch = group_dispatch},
-    {.key = KAFKA_LIST_GROUPS, .begin = group_begin, .dispatch = group_dispatch},
+    {.key = KAFKA_SYNC_GROUP, .begin = control__begin_whole, .dispatch = group_dispatch},
+    {.key = KAFKA_DESCRIBE_GROUPS, .begin = control__begin_whole, .dispatch = group_dispatch},
+    {.key = KAFKA_LIST_GROUPS, .begin = control__begin_whole, .dispatch = group_dispatch},
     {.key = KAFKA_DELETE_GROUPS,
-     .begin = group_begin,
+     .begin = control__begin_whole,
      .dispatch = group_dispatch,
      .reply_bound = group_reply_bound},
     {.key = KAFKA_OFFSET_DELETE,
-     .begin = group_begin,
+     .begin = control__begin_whole,
      .dispatch = group_dispatch,
      .reply_bound = group_reply_bound},
 };

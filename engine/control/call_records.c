@@ -21,7 +21,7 @@ begin_item(struct control *control,
     if (item->waits != CONTROL_ITEM_ASK)
         return;
     item->timestamp_ms = asked->offset; /* the question */
-    if (control__group_log_owns(topic))
+    if (control__internal_log_owns(control, topic))
         item->error = KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
     else if (topic_config_number(&topic->config,
                                  &control->config.broker,

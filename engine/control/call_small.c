@@ -1,32 +1,10 @@
 /* InitProducerId (22), FindCoordinator (10), DescribeCluster (60). */
 #include "engine/control/control_internal.h"
 
-#define TRANSACTION_TIMEOUT_MAX_MS (15 * 60 * 1000)
 #define CLUSTER_OPERATIONS (1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12)
 
-static enum rc
-no_items(struct control *control, struct control_call *call)
-{
-    (void)control;
-    (void)call;
-    return RC_OK;
-}
-
-/* ---- InitProducerId: one item, which waits while the next block of ids is being written */
-
-static int16_t
-producer_error(const struct kafka_init_producer_id_request *request)
-{
-    if (request->transactional_id.at == NULL)
-        return KAFKA_ERROR_NONE;
-    if (request->transactional_id.count == 0)
-        return KAFKA_ERROR_INVALID_REQUEST;
-    if (request->transaction_timeout_ms <= 0 ||
-        request->transaction_timeout_ms > TRANSACTION_TIMEOUT_MAX_MS)
-        return KAFKA_ERROR_INVALID_TRANSACTION_TIMEOUT;
-    /* There are no transactions yet, and no coordinator that a retry could find. */
-    return KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
-}
+/* ---- InitProducerId: with a transactional id it is the transaction coordinator's. Without one it
+ * is one item, which waits while the next block of ids is being written. */
 
 static enum rc
 producer_begin(struct control *control, struct control_call *call)
@@ -36,7 +14,6 @@ producer_begin(struct control *control, struct control_call *call)
     if (call->items == NULL)
         return RC_LIMIT;
     call->item_count = 1;
-    call->items[0].error = producer_error(call->message);
     return RC_OK;
 }
 
@@ -74,30 +51,40 @@ const struct control_api control__api_init_producer = {
     .begin = producer_begin,
     .issue = producer_issue,
     .finish = producer_finish,
+    .dispatch = control__transaction_dispatch,
+    .dispatches = control__is_transactional,
 };
 
-/* ---- FindCoordinator: this broker, as soon as the group log was read. There are no transactions
- * yet. */
+/* ---- FindCoordinator: this broker, as soon as the coordinator's log was read. */
 
-enum { COORDINATOR_GROUP = 0 };
+/* Key types 0 and 1; there are no others here. */
+static struct internal_log *
+coordinator_log(struct control *control, int8_t key_type)
+{
+    static const uint8_t logs[] = {INTERNAL_LOG_GROUPS, INTERNAL_LOG_TRANSACTIONS};
+
+    return key_type >= 0 && (size_t)key_type < ARRAY_COUNT(logs)
+               ? &control->internal[logs[key_type]]
+               : NULL;
+}
 
 static void
 coordinator_fill(struct control *control,
                  int8_t key_type,
                  struct kafka_find_coordinator_result *ret)
 {
-    bool is_here = key_type == COORDINATOR_GROUP && control->group_log.state == GROUP_LOG_READY;
+    struct internal_log *log = coordinator_log(control, key_type);
+    bool is_here = log != NULL && log->state == INTERNAL_LOG_READY;
 
-    if (key_type == COORDINATOR_GROUP)
-        control__group_log_want(control);
+    if (log != NULL)
+        control__internal_log_want(control, log);
     ret->error = is_here ? KAFKA_ERROR_NONE : KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
     ret->node_id = is_here ? control->config.node_id : -1;
     ret->host = control__text(is_here ? control->config.host : "");
     ret->port = is_here ? control->config.port : -1;
     if (!is_here)
-        ret->error_message = control__text(key_type == COORDINATOR_GROUP
-                                               ? "the coordinator is starting"
-                                               : "there is no coordinator of this kind");
+        ret->error_message = control__text(log != NULL ? "the coordinator is starting"
+                                                       : "there is no coordinator of this kind");
 }
 
 static void *
@@ -130,7 +117,7 @@ coordinator_finish(struct control *control, struct control_call *call, struct ka
 
 const struct control_api control__api_find_coordinator = {
     .key = KAFKA_FIND_COORDINATOR,
-    .begin = no_items,
+    .begin = control__begin_whole,
     .finish = coordinator_finish,
 };
 
@@ -167,6 +154,6 @@ cluster_finish(struct control *control, struct control_call *call, struct kafka_
 
 const struct control_api control__api_describe_cluster = {
     .key = KAFKA_DESCRIBE_CLUSTER,
-    .begin = no_items,
+    .begin = control__begin_whole,
     .finish = cluster_finish,
 };

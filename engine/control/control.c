@@ -17,8 +17,9 @@ struct layout {
     uint64_t operations;
     uint64_t calls;
     uint64_t call_lists;
-    uint64_t group_batches;
+    uint64_t internal_batches;
     uint64_t groups;
+    uint64_t transactions;
     uint64_t backlogs;
     uint64_t metadata;
     uint64_t pool_pages;
@@ -64,8 +65,10 @@ layout_of(const struct control_config *config)
                                sizeof(struct control_operation) * (uint64_t)limits->operations_max);
     layout.calls = region(&at, sizeof(struct control_call) * (uint64_t)limits->calls_max);
     layout.call_lists = region(&at, 2 * sizeof(uint32_t) * (uint64_t)limits->calls_max);
-    layout.group_batches = region(&at, 2 * (uint64_t)CONTROL_GROUP_BATCH_BYTES);
+    layout.internal_batches = region(&at,
+                                     2 * INTERNAL_LOGS * (uint64_t)CONTROL_INTERNAL_BATCH_BYTES);
     layout.groups = region(&at, groups_footprint(&limits->groups));
+    layout.transactions = region(&at, transactions_footprint(&limits->transactions));
     layout.backlogs = region(
         &at, sizeof(struct request) * REQUEST_RING_SLOTS * (uint64_t)config->gate_count);
     layout.metadata = region(&at, CONTROL_METADATA_BYTES);
@@ -139,8 +142,9 @@ place_regions(struct control *control, uint8_t *base)
         control->calls[i].state = CALL_FREE;
         control->calls_free[i] = i;
     }
-    control->group_log.batches[0] = base + layout.group_batches;
-    control->group_log.batches[1] = base + layout.group_batches + CONTROL_GROUP_BATCH_BYTES;
+    for (uint32_t i = 0; i < 2 * INTERNAL_LOGS; i++)
+        control->internal[i / 2].batches[i % 2] = base + layout.internal_batches +
+                                                  (size_t)i * CONTROL_INTERNAL_BATCH_BYTES;
     for (uint32_t i = 0; i < control->config.gate_count; i++)
         control->backlogs[i].requests = (struct request *)(void *)(base + layout.backlogs) +
                                         (size_t)i * REQUEST_RING_SLOTS;
@@ -169,8 +173,10 @@ control_init(void *memory,
         return rc;
     *control = (struct control){.config = *config};
     place_regions(control, memory);
-    rc = control__group_log_init(
-        control, (uint8_t *)memory + layout_of(&control->config).groups, trail);
+    struct layout layout = layout_of(&control->config);
+    rc = control__groups_init(control, (uint8_t *)memory + layout.groups, trail);
+    if (rc == RC_OK)
+        rc = control__transactions_init(control, (uint8_t *)memory + layout.transactions, trail);
     if (rc != RC_OK)
         return rc;
     atomic_store_explicit(&control->state, CONTROL_BOOTING, memory_order_relaxed);
@@ -420,6 +426,15 @@ poll_stop(struct control *control)
 }
 
 static void
+poll_internal_logs(struct control *control)
+{
+    if (control_state(control) != CONTROL_READY)
+        return;
+    for (uint32_t i = 0; i < INTERNAL_LOGS; i++)
+        control__internal_log_poll(control, &control->internal[i]);
+}
+
+static void
 publish_gauges(struct control *control)
 {
     struct control_gauges *gauges = &control->gauges;
@@ -445,7 +460,7 @@ control_poll(void *object, uint64_t now_ns)
     control__calls_poll(control);
     control__operations_poll(control);
     control__metadata_poll(control);
-    control__group_log_poll(control);
+    poll_internal_logs(control);
     control__jobs_poll(control);
     poll_question(control);
     poll_drain(control);
@@ -458,7 +473,7 @@ control_poll(void *object, uint64_t now_ns)
         .work = control->work,
         .deadline_ns = control->retry || control->ready_count > 0
                            ? now_ns + CONTROL_RETRY_NS
-                           : control__group_log_deadline(control),
+                           : control__internal_logs_deadline(control),
     };
 }
 

@@ -29,6 +29,7 @@
 #include "engine/ring/ring.h"
 #include "engine/tile/tile.h"
 #include "engine/topic/topic_config.h"
+#include "engine/transaction/transaction.h"
 #include "hw/clock/clock.h"
 #include "hw/disk/disk.h"
 #include "net/request/request.h"
@@ -36,6 +37,8 @@
 /* Usual values of limits that are no settings. */
 #define CONTROL_CALLS 4096u /* a parked Join or Sync is one */
 #define CONTROL_OPERATIONS 128u
+#define CONTROL_ORDERS \
+    512u /* unanswered orders of transactions; leaves log tiles half of credits */
 #define CONTROL_POOL_BYTES (32 * MIB)
 #define CONTROL_DIRECTORY_MAX 256u
 #define CONTROL_HOST_MAX 256u
@@ -69,6 +72,7 @@ struct control_limits {
         pool_bytes; /* requests and snapshots, multiple of 4 KiB, >= 16 MiB; CONTROL_POOL_BYTES */
     uint32_t quota_entities_max; /* [quota.entities_max] client ids with limits; 0: 1024 */
     struct groups_limits groups;
+    struct transactions_limits transactions;
 };
 
 /* One line of DescribeConfigs for this broker. */

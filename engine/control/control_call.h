@@ -16,7 +16,7 @@ enum control_resource { CONTROL_RESOURCE_TOPIC = 2, CONTROL_RESOURCE_BROKER = 4 
 enum call_state {
     CALL_FREE,
     CALL_RUNNING, /* items are issued or awaited */
-    CALL_PARKED,  /* handed to the group coordinator, which answers it */
+    CALL_PARKED,  /* handed to a coordinator, which answers it */
 };
 
 struct control_item {
@@ -76,6 +76,8 @@ struct control_api {
     /* Hands the whole call to somebody who answers it by control__call_finish(), perhaps at once.
      * NULL: it goes item by item. */
     void (*dispatch)(struct control *control, struct control_call *call);
+    /* Whether this call is dispatched; NULL: each is. */
+    bool (*dispatches)(const struct control_call *call);
 };
 
 /* call_alter.c: what a call's item makes of a topic's overrides, by what it finds now. An error
@@ -110,6 +112,8 @@ bool control__item_ask(struct control *control,
                        struct request *request);
 
 /* call.c */
+/* begin() of calls that have no items. */
+enum rc control__begin_whole(struct control *control, struct control_call *call);
 void control__calls_poll(struct control *control);
 void control__call_answered(struct control *control,
                             uint32_t idx,
@@ -150,7 +154,15 @@ extern const struct control_api control__api_list_config_resources;
 extern const struct control_api control__api_describe_topic_partitions;
 extern const struct control_api control__api_describe_client_quotas;
 extern const struct control_api control__api_alter_client_quotas;
+extern const struct control_api control__api_write_txn_markers;
+extern const struct control_api control__api_describe_producers;
 extern const struct control_api control__apis_of_groups[];
 extern const uint32_t control__apis_of_groups_count;
+extern const struct control_api control__apis_of_transactions[];
+extern const uint32_t control__apis_of_transactions_count;
+
+/* call_transactions.c: InitProducerId with a transactional id */
+bool control__is_transactional(const struct control_call *call);
+void control__transaction_dispatch(struct control *control, struct control_call *call);
 
 #endif

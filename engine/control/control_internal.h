@@ -7,8 +7,9 @@
  *   operation.c      one topic being created, grown or deleted          publish.c  snapshots for
  * gates call.c           a Kafka request from arrival to answer call_metadata.c call_topics.c
  * call_configs.c call_alter.c call_offsets.c call_records.c call_quotas.c call_describe.c
- * call_log_dirs.c call_node.c call_small.c call_groups.c   one family
- * of APIs each find.c the exact record of a time    group_log.c  the coordinator's records
+ * call_log_dirs.c call_node.c call_small.c call_groups.c call_transactions.c call_producers.c   one
+ * family of APIs each find.c the exact record of a time    internal_log.c  topics of coordinators
+ *   guest_groups.c guest_transactions.c   the coordinators as guests
  *
  * Everything is owned by control's thread. Indexes are 32 bits with CONTROL_NONE for "none". */
 #ifndef EAGRE_ENGINE_CONTROL_CONTROL_INTERNAL_H
@@ -70,9 +71,11 @@ struct control {
     struct control_metadata metadata;
     struct control_boot boot;
     struct groups *groups;
-    struct control_group_log group_log;
-    uint32_t *calls_free;  /* [calls_max] stack of indexes */
-    uint32_t *calls_ready; /* [calls_max] FIFO ring of calls that can go on */
+    struct transactions *transactions;
+    struct internal_log internal[INTERNAL_LOGS];
+    struct control_ending ending; /* guest_transactions.c */
+    uint32_t *calls_free;         /* [calls_max] stack of indexes */
+    uint32_t *calls_ready;        /* [calls_max] FIFO ring of calls that can go on */
     uint32_t ready_first;
     uint32_t ready_count;
     uint64_t operation_order;
@@ -172,21 +175,47 @@ struct control_find {
 /* RC_OK: find->ret_* are written. Blocks: while it decompresses. */
 enum rc control__find_record(struct control *control, struct control_find *find);
 
-/* group_log.c */
-enum rc control__group_log_init(struct control *control, void *memory, struct diag_trail *trail);
-/* True for the topic of the group log: its records are the coordinator's alone. */
-bool control__group_log_owns(const struct topic *topic);
-/* Somebody asks for a coordinator: makes the topic when there is none. */
-void control__group_log_want(struct control *control);
-void control__group_log_poll(struct control *control);
-void control__group_log_answered(struct control *control,
-                                 enum control_tag tag,
-                                 const struct response *response);
-void control__group_log_appended(struct control *control, const struct response *response);
-uint64_t control__group_log_deadline(const struct control *control);
-struct group_time control__group_time(const struct control *control);
+/* internal_log.c */
+/* True for the topics of internal logs: their records are the guests' alone. */
+bool control__internal_log_owns(const struct control *control, const struct topic *topic);
+/* Somebody asks for the guest: makes the topic when there is none. */
+void control__internal_log_want(struct control *control, struct internal_log *log);
+/* A record behind the others; false: no room now, or the log is not ready. */
+bool control__internal_log_append(struct control *control,
+                                  struct internal_log *log,
+                                  const struct record *record,
+                                  uint64_t *ret_number) MUST_USE;
+/* Also called by the boot, for a log that is to be read before anybody is served. */
+void control__internal_log_poll(struct control *control, struct internal_log *log);
+void control__internal_log_answered(struct control *control,
+                                    struct internal_log *log,
+                                    enum control_tag tag,
+                                    const struct response *response);
+void control__internal_log_appended(struct control *control,
+                                    struct internal_log *log,
+                                    const struct response *response);
+uint64_t control__internal_logs_deadline(const struct control *control);
 
-/* call_groups.c: the coordinator's answer to a call */
+/* guest_groups.c, guest_transactions.c */
+enum rc control__groups_init(struct control *control, void *memory, struct diag_trail *trail);
+enum rc control__transactions_init(struct control *control, void *memory, struct diag_trail *trail);
+/* Hooks that both have. */
+uint32_t control__hook_partition_count(void *ctx, struct bytes name);
+struct kafka_arena control__hook_scratch(void *ctx);
+struct group_time control__group_time(const struct control *control);
+struct transaction_time control__transaction_time(const struct control *control);
+/* The boot's part: true when open transactions are admitted again, or cannot be. */
+bool control__transactions_resumed(struct control *control);
+void control__transactions_ordered(struct control *control,
+                                   uint32_t ticket,
+                                   const struct response *response);
+/* The transactions' side of the group coordinator: may the commit be, and an end is durable. */
+int16_t control__transaction_check(void *ctx,
+                                   const struct kafka_txn_offset_commit_request *request);
+void control__transaction_ended(void *ctx, uint64_t token, enum rc rc);
+
+/* call_groups.c: a coordinator's answer to a call, and the token for it */
+uint64_t control__call_token(const struct control *control, const struct control_call *call);
 void control__group_answer(void *ctx, uint64_t token, const void *response);
 
 /* jobs.c */

@@ -4,6 +4,7 @@
 #define EAGRE_ENGINE_CONTROL_CONTROL_PARTS_H
 
 #include "engine/group/group.h"
+#include "engine/transaction/transaction.h"
 #include "engine/record/record_builder.h"
 #include "engine/topic/topic_store.h"
 #include "log/append/log.h"
@@ -26,11 +27,12 @@ enum control_tag {
     TAG_PRUNE,
     TAG_CALL, /* object: call, item: item */
     TAG_STOP,
-    TAG_GROUP_OFFSETS,
-    TAG_GROUP_READ,
-    TAG_GROUP_APPEND,
-    TAG_GROUP_TRIM,
+    TAG_INTERNAL_OFFSETS, /* object: internal log */
+    TAG_INTERNAL_READ,
+    TAG_INTERNAL_APPEND,
+    TAG_INTERNAL_TRIM,
     TAG_CONFIGURE, /* object: place in opens */
+    TAG_ORDER,     /* item: ticket of the transaction coordinator */
 };
 #define CONTROL_TAG_OBJECT_NONE 0xffffffu
 
@@ -67,15 +69,16 @@ struct control_topic {
 /* ---- metadata and boot */
 
 enum boot_state {
-    BOOT_BEGIN,       /* open the metadata log */
-    BOOT_OPENING_LOG, /* waits for it */
-    BOOT_OFFSETS,     /* ask its end */
-    BOOT_READ,        /* ask the next piece */
-    BOOT_WAIT,        /* waits for offsets or a piece */
-    BOOT_CLUSTER,     /* the log was empty: the cluster record is being written */
-    BOOT_OPEN,        /* partitions are being opened */
-    BOOT_PRUNE,       /* log tiles forget what metadata do not name */
-    BOOT_PUBLISH,     /* topics go to the gates */
+    BOOT_BEGIN,        /* open the metadata log */
+    BOOT_OPENING_LOG,  /* waits for it */
+    BOOT_OFFSETS,      /* ask its end */
+    BOOT_READ,         /* ask the next piece */
+    BOOT_WAIT,         /* waits for offsets or a piece */
+    BOOT_CLUSTER,      /* the log was empty: the cluster record is being written */
+    BOOT_OPEN,         /* partitions are being opened */
+    BOOT_PRUNE,        /* log tiles forget what metadata do not name */
+    BOOT_TRANSACTIONS, /* their log is read, open ones are admitted again */
+    BOOT_PUBLISH,      /* topics go to the gates */
     BOOT_DONE,
     BOOT_FAILED,
 };
@@ -107,28 +110,47 @@ struct control_boot {
     uint8_t *piece;
 };
 
-/* ---- the group log */
+/* ---- internal logs: internal_log.c */
 
-enum group_log_state {
-    GROUP_LOG_NONE,     /* no such topic yet */
-    GROUP_LOG_CREATING, /* it is being made */
-    GROUP_LOG_READ,     /* ask the next piece */
-    GROUP_LOG_WAIT,     /* waits for offsets or a piece */
-    GROUP_LOG_READY,
-    GROUP_LOG_FAILED, /* groups are refused until a restart */
+enum { INTERNAL_LOG_GROUPS, INTERNAL_LOG_TRANSACTIONS, INTERNAL_LOGS };
+
+enum internal_log_state {
+    INTERNAL_LOG_NONE,     /* no such topic yet */
+    INTERNAL_LOG_CREATING, /* it is being made */
+    INTERNAL_LOG_READ,     /* ask the next piece */
+    INTERNAL_LOG_WAIT,     /* waits for offsets or a piece */
+    INTERNAL_LOG_READY,
+    INTERNAL_LOG_FAILED, /* the guest's requests are refused until a restart */
 };
 
-#define CONTROL_GROUP_BATCH_BYTES (1u << 20)
+#define CONTROL_INTERNAL_BATCH_BYTES (1u << 20)
 
-struct control_group_log {
-    enum group_log_state state;
+/* Whose records a log holds, and how that guest is told. */
+struct internal_log_kind {
+    const char *topic;
+    enum rc (*replay)(struct control *control,
+                      struct bytes key,
+                      struct bytes value,
+                      struct diag_trail *trail);
+    void (*loaded)(struct control *control);
+    void (*durable)(struct control *control, uint64_t number, enum rc rc);
+    /* Appends what lives, from *cursor on; true: all of it. */
+    bool (*rewrite)(struct control *control, uint64_t *cursor);
+    void (*tick)(struct control *control);
+    void (*metrics)(struct control *control);
+    uint64_t (*deadline)(const struct control *control);
+};
+
+struct internal_log {
+    const struct internal_log_kind *kind;
+    enum internal_log_state state;
     uint32_t place;     /* of its partition in the store */
     uint64_t retry_ns;  /* CREATING: when it counts as failed */
     uint64_t next_read; /* replay: offset of the next batch */
     uint64_t end;       /* replay: high watermark */
     uint64_t replayed;
     uint8_t *piece;
-    uint8_t *batches[2]; /* [CONTROL_GROUP_BATCH_BYTES] each: one is filled, one is sent */
+    uint8_t *batches[2]; /* [CONTROL_INTERNAL_BATCH_BYTES] each: one is filled, one is sent */
     struct record_builder builder; /* over batches[filling]; record_count 0: not begun */
     uint32_t filling;
     bool appending;
@@ -144,6 +166,13 @@ struct control_group_log {
     uint64_t rewrite_cursor;
     uint64_t rewrite_number;
     uint64_t rewrite_offset; /* where the rewritten records begin */
+};
+
+/* The end of a transaction at the group coordinator, which may answer while it is being asked. */
+struct control_ending {
+    bool is_asking;
+    bool is_answered;
+    enum rc rc;
 };
 
 struct control_backlog {

@@ -154,6 +154,16 @@ add_lines(struct control_config *config,
          (int64_t)presets->max_message_bytes,
          TOPIC_CONFIG_TYPE_INT,
          "Default size of the largest record batch."},
+        {"transaction.max.timeout.ms",
+         settings->transaction_timeout_ms_max,
+         presets->transaction_timeout_ms_max,
+         TOPIC_CONFIG_TYPE_INT,
+         "Longest time that a producer may give its transactions."},
+        {"transactional.id.expiration.ms",
+         settings->transaction_expiration_ms,
+         presets->transaction_expiration_ms,
+         TOPIC_CONFIG_TYPE_INT,
+         "How long an unused transactional id is remembered."},
         {"fetch.max.bytes",
          (int64_t)settings->fetch_bytes_max,
          (int64_t)presets->fetch_bytes_max,
@@ -209,6 +219,19 @@ group_limits(const struct settings *settings)
     };
 }
 
+static struct transactions_limits
+transaction_limits(const struct settings *settings)
+{
+    return (struct transactions_limits){
+        .transactions_max = (uint32_t)settings->transaction_ids_max,
+        .partitions_max = (uint32_t)settings->transaction_partitions_max,
+        .size_max = (uint32_t)settings->transaction_size_max,
+        .timeout_max_ms = (int32_t)settings->transaction_timeout_ms_max,
+        .expiration_ms = settings->transaction_expiration_ms,
+        .orders_max = CONTROL_ORDERS,
+    };
+}
+
 void
 control_config_take(struct control_config *config,
                     const struct settings *settings,
@@ -228,6 +251,7 @@ control_config_take(struct control_config *config,
         .pool_bytes = CONTROL_POOL_BYTES,
         .quota_entities_max = (uint32_t)settings->quota_entities_max,
         .groups = group_limits(settings),
+        .transactions = transaction_limits(settings),
     };
     config->broker = (struct topic_config){0};
     take_topic_defaults(&config->broker, settings, &presets);

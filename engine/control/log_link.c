@@ -280,16 +280,20 @@ take_response(struct control *control, uint32_t log_tile, const struct response 
                       rc_name((enum rc)response->rc));
         control->boot.outstanding--;
         return;
-    case TAG_GROUP_OFFSETS:
-    case TAG_GROUP_READ:
-        control__group_log_answered(control, (enum control_tag)(response->ctx >> 56), response);
+    case TAG_INTERNAL_OFFSETS:
+    case TAG_INTERNAL_READ:
+        control__internal_log_answered(
+            control, &control->internal[object], (enum control_tag)(response->ctx >> 56), response);
         return;
-    case TAG_GROUP_APPEND:
-        control__group_log_appended(control, response);
+    case TAG_INTERNAL_APPEND:
+        control__internal_log_appended(control, &control->internal[object], response);
         return;
-    case TAG_GROUP_TRIM:
+    case TAG_INTERNAL_TRIM:
         if (response->rc != RC_OK)
-            diag_warn("group_log_not_trimmed", "reason=%s", rc_name((enum rc)response->rc));
+            diag_warn("internal_log_not_trimmed", "reason=%s", rc_name((enum rc)response->rc));
+        return;
+    case TAG_ORDER:
+        control__transactions_ordered(control, item, response);
         return;
     case TAG_CALL:
         control__call_answered(control, object, item, response);

@@ -48,7 +48,7 @@ control__snapshot_new(struct control *control, const struct topic *topic, uint32
     snapshot->is_memory = topic_config_number(&topic->config,
                                               &control->config.broker,
                                               TOPIC_CONFIG_DURABILITY) == TOPIC_DURABILITY_MEMORY;
-    snapshot->is_closed = control__group_log_owns(topic);
+    snapshot->is_closed = control__internal_log_owns(control, topic);
     bytes_copy(snapshot->id, sizeof(snapshot->id), topic->id, sizeof(topic->id));
     bytes_copy(snapshot->name, sizeof(snapshot->name), topic->name, topic->name_count);
     for (uint32_t i = 0; i < count; i++) {

@@ -84,8 +84,8 @@ struct transactions_hooks {
     /* A record for the transaction log; value.at == NULL: a tombstone. Gives the number that
      * transactions_durable() will name, ascending. False: no room now, nothing was taken. */
     bool (*append)(void *ctx, struct bytes key, struct bytes value, uint64_t *ret_number);
-    /* A producer id that was never given before; false: the next ones are not durable yet, asked
-     * again by transactions_tick(). */
+    /* A producer id that was never given before, -1: there will be none; false: the next ones are
+     * not durable yet, asked again by transactions_tick(). */
     bool (*producer_id)(void *ctx, int64_t *ret_id);
     enum transaction_order_result (*order)(void *ctx, const struct transaction_order *order);
     /* Partitions of a topic, 0: unknown. */
@@ -159,6 +159,12 @@ void transactions_list(struct transactions *transactions,
                        const struct transaction_call *call,
                        const struct kafka_list_transactions_request *request,
                        struct transaction_time time);
+/* Answers a request of one of the APIs above with an error and nothing else. */
+void transactions_refuse(struct transactions *transactions,
+                         const struct transaction_call *call,
+                         int16_t api_key,
+                         const void *request,
+                         int16_t error);
 /* 0 when this producer's open transaction holds the offsets of groups (AddOffsetsToTxn was
  * answered), or the Kafka error of a TxnOffsetCommit. */
 int16_t transactions_check_offsets(const struct transactions *transactions,

@@ -355,11 +355,8 @@ transactions_add_partitions(struct transactions *transactions,
     uint32_t idx = count <= TRANSACTION_BATCH_MAX ? slab_take(&transactions->batches) : SLAB_NONE;
 
     if (idx == SLAB_NONE) {
-        struct kafka_add_partitions_to_txn_response response;
-        kafka_add_partitions_to_txn_response_defaults(&response);
-        response.error = KAFKA_ERROR_INVALID_REQUEST;
         transactions->counters.limits_reached++;
-        transactions__answer(transactions, call->token, &response);
+        add__refuse(transactions, call, request, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
         return;
     }
     struct transaction_batch *batch = slab_at(&transactions->batches, idx);
@@ -368,6 +365,28 @@ transactions_add_partitions(struct transactions *transactions,
     for (uint32_t i = 0; i < count; i++)
         add_one(transactions, idx, i, time);
     add_batch_done(transactions, idx);
+}
+
+void
+add__refuse(struct transactions *transactions,
+            const struct transaction_call *call,
+            const struct kafka_add_partitions_to_txn_request *request,
+            int16_t error)
+{
+    struct kafka_arena arena = transactions->config.hooks.scratch(transactions->config.hooks.ctx);
+    const struct transaction_batch batch = {.request = request, .version = call->version};
+    struct kafka_add_partitions_to_txn_response response;
+
+    kafka_add_partitions_to_txn_response_defaults(&response);
+    response.error = error;
+    if (call->version < 4) {
+        add_item item = add_item_at(request, call->version, 0);
+        struct add_results results = add_fill(transactions, &batch, &item, error, &arena);
+        response.results_by_topic_v3_and_below.at = results.at;
+        response.results_by_topic_v3_and_below.count = results.at != NULL ? results.count : 0;
+    }
+    transactions->counters.refused++;
+    transactions__answer(transactions, call->token, &response);
 }
 
 void

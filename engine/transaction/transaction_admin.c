@@ -184,6 +184,63 @@ transactions_list(struct transactions *transactions,
     transactions__answer(transactions, call->token, &response);
 }
 
+/* ---- refusals */
+
+static void
+refuse_describe(struct transactions *transactions,
+                const struct transaction_call *call,
+                const struct kafka_describe_transactions_request *request,
+                int16_t error)
+{
+    struct kafka_arena arena = transactions->config.hooks.scratch(transactions->config.hooks.ctx);
+    struct kafka_describe_transactions_response response;
+    uint32_t count = request->transactional_ids.count;
+    struct kafka_describe_transactions_response_transaction *list = kafka_arena_take(
+        &arena, count * sizeof(*list) + 8);
+
+    kafka_describe_transactions_response_defaults(&response);
+    for (uint32_t i = 0; list != NULL && i < count; i++) {
+        list[i].error = error;
+        list[i].transactional_id = request->transactional_ids.at[i];
+    }
+    response.transaction_states.at = list;
+    response.transaction_states.count = list != NULL ? count : 0;
+    transactions__answer(transactions, call->token, &response);
+}
+
+void
+transactions_refuse(struct transactions *transactions,
+                    const struct transaction_call *call,
+                    int16_t api_key,
+                    const void *request,
+                    int16_t error)
+{
+    struct kafka_list_transactions_response listed;
+
+    switch (api_key) {
+    case KAFKA_INIT_PRODUCER_ID:
+        transactions__answer_init(transactions, call, error, NULL);
+        break;
+    case KAFKA_ADD_PARTITIONS_TO_TXN:
+        add__refuse(transactions, call, request, error);
+        break;
+    case KAFKA_ADD_OFFSETS_TO_TXN:
+        transactions__answer_offsets(transactions, call, error);
+        break;
+    case KAFKA_END_TXN:
+        transactions__answer_end(transactions, call, error);
+        break;
+    case KAFKA_DESCRIBE_TRANSACTIONS:
+        refuse_describe(transactions, call, request, error);
+        break;
+    default:
+        CHECK(api_key == KAFKA_LIST_TRANSACTIONS);
+        kafka_list_transactions_response_defaults(&listed);
+        listed.error = error;
+        transactions__answer(transactions, call->token, &listed);
+    }
+}
+
 /* ---- views */
 
 const struct transactions_counters *

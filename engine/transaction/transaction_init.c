@@ -130,6 +130,10 @@ init__ask_id(struct transactions *transactions,
         order__queue(transactions, transaction);
         return;
     }
+    if (next->id < 0) {
+        init_end(transactions, transaction, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+        return;
+    }
     init_store(transactions, transaction, time);
 }
 

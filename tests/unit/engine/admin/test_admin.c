@@ -77,6 +77,19 @@ poll_control(void *ctx)
     return NULL;
 }
 
+static struct transactions_limits
+transactions_limits(void)
+{
+    return (struct transactions_limits){
+        .transactions_max = 16,
+        .partitions_max = 64,
+        .size_max = 32,
+        .timeout_max_ms = 900000,
+        .expiration_ms = -1,
+        .orders_max = 64,
+    };
+}
+
 static struct server *
 start(bool boot)
 {
@@ -103,6 +116,7 @@ start(bool boot)
                    .calls_max = 8,
                    .operations_max = 8,
                    .pool_bytes = 16 * MIB,
+                   .transactions = transactions_limits(),
                    .groups = {.groups_max = 16,
                               .members_max = 16,
                               .size_max = 8,

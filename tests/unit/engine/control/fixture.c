@@ -165,6 +165,46 @@ prune(struct fixture_log *log)
     }
 }
 
+static void
+list_producers(const struct fixture_partition *partition,
+               const struct request *request,
+               struct response *response)
+{
+    if (partition->producer.producer_id == 0 ||
+        request->u.find.dst_bytes < sizeof(partition->producer))
+        return;
+    memcpy(request->u.find.dst, &partition->producer, sizeof(partition->producer));
+    response->bytes = sizeof(partition->producer);
+}
+
+static void
+transact(struct fixture_log *log,
+         struct fixture_partition *partition,
+         const struct request *request,
+         struct response *response)
+{
+    bool is_marker = request->kind == REQUEST_TXN_MARKER;
+
+    if (request->kind == REQUEST_PRODUCERS) {
+        list_producers(partition, request, response);
+        return;
+    }
+    cr_assert(is_marker || request->kind == REQUEST_TXN_ADMIT, "request kind %u", request->kind);
+    log->last_transaction = *request;
+    log->admits += !is_marker;
+    log->markers += is_marker;
+    if (is_marker)
+        response->rc = (uint16_t)log->fail_marker_rc;
+    if (response->rc == RC_OK)
+        partition->producer = (struct request_producer){
+            .producer_id = request->u.transaction.producer_id,
+            .producer_epoch = request->u.transaction.producer_epoch,
+            .transaction_first_offset = is_marker ? UINT64_MAX : partition->end,
+            .coordinator_epoch = request->u.transaction.coordinator_epoch,
+            .last_sequence = -1,
+        };
+}
+
 static struct response
 log_answer(struct fixture_log *log, const struct request *request)
 {
@@ -235,7 +275,7 @@ log_answer(struct fixture_log *log, const struct request *request)
         drop_partition(partition);
         break;
     default:
-        cr_assert_fail("request kind %u", request->kind);
+        transact(log, partition, request, &response);
     }
     return response;
 }
@@ -474,6 +514,12 @@ fixture_new(uint64_t seed)
                    .calls_max = 32,
                    .operations_max = 16,
                    .pool_bytes = 16 * MIB,
+                   .transactions = {.transactions_max = 16,
+                                    .partitions_max = 64,
+                                    .size_max = 32,
+                                    .timeout_max_ms = 900000,
+                                    .expiration_ms = -1,
+                                    .orders_max = 64},
                    .groups = {.groups_max = 16,
                               .members_max = 64,
                               .size_max = 32,

@@ -29,6 +29,7 @@ struct fixture_partition {
     int32_t leader_epoch;
     uint8_t *batches[FIXTURE_BATCHES];
     uint32_t batch_count;
+    struct request_producer producer; /* of the last admission or marker; id 0: none */
 };
 
 struct fixture_log {
@@ -40,7 +41,10 @@ struct fixture_log {
     uint32_t fail_open_at; /* the n-th open from now on fails; 0: none */
     enum rc fail_open_rc;
     enum rc fail_append_rc; /* RC_OK: appends work */
-    bool hold;              /* answers wait for fixture_release() */
+    uint32_t admits, markers;
+    struct request last_transaction; /* admission or marker */
+    enum rc fail_marker_rc;          /* RC_OK: markers are taken */
+    bool hold;                       /* answers wait for fixture_release() */
 };
 
 enum fixture_event_kind { EVENT_TOPIC, EVENT_QUOTA, EVENT_DONE };
