@@ -306,7 +306,7 @@ engine_afford_groups(const struct engine *engine, struct groups_limits *limits)
 }
 
 static void
-engine_afford_transactions(const struct engine *engine, struct transactions_limits *limits)
+engine_afford_transactions(const struct engine *engine, struct coordinator_limits *limits)
 {
     static struct settings presets;
     const struct settings *settings = engine->settings;

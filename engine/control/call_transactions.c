@@ -25,34 +25,34 @@ control__transaction_dispatch(struct control *control, struct control_call *call
     const struct transaction_call who = {.token = control__call_token(control, call),
                                          .version = call->header.api_version};
     struct transaction_time time = control__transaction_time(control);
-    struct transactions *transactions = control->transactions;
+    struct coordinator *transactions = control->transactions;
     struct internal_log *log = &control->internal[INTERNAL_LOG_TRANSACTIONS];
 
     if (log->state != INTERNAL_LOG_READY) {
         control__internal_log_want(control, log);
-        transactions_refuse(
+        coordinator_refuse(
             transactions, &who, call->header.api_key, call->message, unready_error(log));
         return;
     }
     switch (call->header.api_key) {
     case KAFKA_INIT_PRODUCER_ID:
-        transactions_init_producer(transactions, &who, call->message, time);
+        coordinator_init_producer(transactions, &who, call->message, time);
         break;
     case KAFKA_ADD_PARTITIONS_TO_TXN:
-        transactions_add_partitions(transactions, &who, call->message, time);
+        coordinator_add_partitions(transactions, &who, call->message, time);
         break;
     case KAFKA_ADD_OFFSETS_TO_TXN:
-        transactions_add_offsets(transactions, &who, call->message, time);
+        coordinator_add_offsets(transactions, &who, call->message, time);
         break;
     case KAFKA_END_TXN:
-        transactions_end(transactions, &who, call->message, time);
+        coordinator_end(transactions, &who, call->message, time);
         break;
     case KAFKA_DESCRIBE_TRANSACTIONS:
-        transactions_describe(transactions, &who, call->message);
+        coordinator_describe(transactions, &who, call->message);
         break;
     default:
         CHECK(call->header.api_key == KAFKA_LIST_TRANSACTIONS);
-        transactions_list(transactions, &who, call->message, time);
+        coordinator_list(transactions, &who, call->message, time);
     }
 }
 

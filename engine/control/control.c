@@ -68,7 +68,7 @@ layout_of(const struct control_config *config)
     layout.internal_batches = region(&at,
                                      2 * INTERNAL_LOGS * (uint64_t)CONTROL_INTERNAL_BATCH_BYTES);
     layout.groups = region(&at, groups_footprint(&limits->groups));
-    layout.transactions = region(&at, transactions_footprint(&limits->transactions));
+    layout.transactions = region(&at, coordinator_footprint(&limits->transactions));
     layout.backlogs = region(
         &at, sizeof(struct request) * REQUEST_RING_SLOTS * (uint64_t)config->gate_count);
     layout.metadata = region(&at, CONTROL_METADATA_BYTES);

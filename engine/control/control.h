@@ -72,7 +72,7 @@ struct control_limits {
         pool_bytes; /* requests and snapshots, multiple of 4 KiB, >= 16 MiB; CONTROL_POOL_BYTES */
     uint32_t quota_entities_max; /* [quota.entities_max] client ids with limits; 0: 1024 */
     struct groups_limits groups;
-    struct transactions_limits transactions;
+    struct coordinator_limits transactions;
 };
 
 /* One line of DescribeConfigs for this broker. */

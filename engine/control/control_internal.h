@@ -71,7 +71,7 @@ struct control {
     struct control_metadata metadata;
     struct control_boot boot;
     struct groups *groups;
-    struct transactions *transactions;
+    struct coordinator *transactions;
     struct internal_log internal[INTERNAL_LOGS];
     struct control_ending ending; /* guest_transactions.c */
     uint32_t *calls_free;         /* [calls_max] stack of indexes */

@@ -219,10 +219,10 @@ group_limits(const struct settings *settings)
     };
 }
 
-static struct transactions_limits
+static struct coordinator_limits
 transaction_limits(const struct settings *settings)
 {
-    return (struct transactions_limits){
+    return (struct coordinator_limits){
         .transactions_max = (uint32_t)settings->transaction_ids_max,
         .partitions_max = (uint32_t)settings->transaction_partitions_max,
         .size_max = (uint32_t)settings->transaction_size_max,

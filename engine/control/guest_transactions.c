@@ -3,7 +3,7 @@
  * the group coordinator. */
 #include "engine/control/control_internal.h"
 
-static struct transactions *
+static struct coordinator *
 guest(const struct control *control)
 {
     return control->transactions;
@@ -74,7 +74,7 @@ control__transaction_ended(void *ctx, uint64_t token, enum rc rc)
         control->ending.rc = rc;
         return;
     }
-    transactions_ordered(guest(control), (uint32_t)token, rc, control__transaction_time(control));
+    coordinator_ordered(guest(control), (uint32_t)token, rc, control__transaction_time(control));
 }
 
 int16_t
@@ -84,7 +84,7 @@ control__transaction_check(void *ctx, const struct kafka_txn_offset_commit_reque
 
     if (control->internal[INTERNAL_LOG_TRANSACTIONS].state != INTERNAL_LOG_READY)
         return KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
-    return transactions_check_offsets(
+    return coordinator_check_offsets(
         guest(control), request->transactional_id, request->producer_id, request->producer_epoch);
 }
 
@@ -139,7 +139,7 @@ control__transactions_ordered(struct control *control,
                               uint32_t ticket,
                               const struct response *response)
 {
-    transactions_ordered(
+    coordinator_ordered(
         guest(control), ticket, (enum rc)response->rc, control__transaction_time(control));
 }
 
@@ -148,45 +148,45 @@ control__transactions_ordered(struct control *control,
 static enum rc
 log_replay(struct control *control, struct bytes key, struct bytes value, struct diag_trail *trail)
 {
-    return transactions_replay(guest(control), key, value, trail);
+    return coordinator_replay(guest(control), key, value, trail);
 }
 
 static void
 log_loaded(struct control *control)
 {
-    transactions_loaded(guest(control), control__transaction_time(control));
+    coordinator_loaded(guest(control), control__transaction_time(control));
 }
 
 static void
 log_durable(struct control *control, uint64_t number, enum rc rc)
 {
-    transactions_durable(guest(control), number, rc, control__transaction_time(control));
+    coordinator_durable(guest(control), number, rc, control__transaction_time(control));
 }
 
 static bool
 log_rewrite(struct control *control, uint64_t *cursor)
 {
-    return transactions_rewrite(guest(control), cursor);
+    return coordinator_rewrite(guest(control), cursor);
 }
 
 static void
 log_tick(struct control *control)
 {
-    transactions_tick(guest(control), control__transaction_time(control));
+    coordinator_tick(guest(control), control__transaction_time(control));
 }
 
 static uint64_t
 log_deadline(const struct control *control)
 {
-    return transactions_deadline(guest(control));
+    return coordinator_deadline(guest(control));
 }
 
 static void
 log_metrics(struct control *control)
 {
     struct metrics_tile *metrics = control->config.metrics;
-    const struct transactions_counters *counters = transactions_counters(guest(control));
-    int64_t oldest_ms = transactions_oldest_ms(guest(control));
+    const struct coordinator_counters *counters = coordinator_counters(guest(control));
+    int64_t oldest_ms = coordinator_oldest_ms(guest(control));
     int64_t age_ms = clock_wall_ms(control->config.clock) - oldest_ms;
 
     if (metrics == NULL)
@@ -195,15 +195,14 @@ log_metrics(struct control *control)
         metrics_set_label(metrics,
                           TRANSACTIONS,
                           state,
-                          transactions_count(guest(control), (enum transaction_state)state));
+                          coordinator_count(guest(control), (enum transaction_state)state));
     metrics_set(metrics,
-                METRIC_TRANSACTION_OLDEST_MS,
+                METRIC_TRANSACTION_AGE_MS,
                 oldest_ms == INT64_MAX || age_ms < 0 ? 0 : (uint64_t)age_ms);
     metrics_set(metrics, METRIC_TRANSACTION_COMMITS, counters->commits);
     metrics_set_label(metrics, TRANSACTION_ABORTS, 0, counters->aborts_asked);
     metrics_set_label(metrics, TRANSACTION_ABORTS, 1, counters->aborts_fenced);
     metrics_set_label(metrics, TRANSACTION_ABORTS, 2, counters->aborts_expired);
-    metrics_set(metrics, METRIC_TRANSACTION_MARKERS, counters->markers);
     metrics_set(metrics, METRIC_TRANSACTION_ORDERS_REPEATED, counters->orders_repeated);
     metrics_set(metrics, METRIC_TRANSACTION_REFUSED, counters->refused);
     metrics_set(metrics, METRIC_TRANSACTION_IDS_EXPIRED, counters->ids_expired);
@@ -232,7 +231,7 @@ control__transactions_resumed(struct control *control)
     case INTERNAL_LOG_FAILED:
         return true;
     case INTERNAL_LOG_READY:
-        return transactions_settled(guest(control));
+        return coordinator_settled(guest(control));
     default:
         return false;
     }
@@ -241,7 +240,7 @@ control__transactions_resumed(struct control *control)
 enum rc
 control__transactions_init(struct control *control, void *memory, struct diag_trail *trail)
 {
-    const struct transactions_config config = {
+    const struct coordinator_config config = {
         .limits = control->config.limits.transactions,
         .hooks = {.ctx = control,
                   .answer = control__group_answer,
@@ -254,5 +253,5 @@ control__transactions_init(struct control *control, void *memory, struct diag_tr
     };
 
     control->internal[INTERNAL_LOG_TRANSACTIONS].kind = &log_kind;
-    return transactions_init(memory, &config, &control->transactions, trail);
+    return coordinator_init(memory, &config, &control->transactions, trail);
 }

@@ -3,8 +3,8 @@
  *
  * A pure state machine over requests, time, and records of the transaction log. It writes no file
  * and answers no socket: records go out by `append`, what must not be told or done before a record
- * is durable waits until transactions_durable() says so, and what partitions must be told
- * (admission, marker) goes out by `order` and comes back by transactions_ordered(). Every request
+ * is durable waits until coordinator_durable() says so, and what partitions must be told
+ * (admission, marker) goes out by `order` and comes back by coordinator_ordered(). Every request
  * is answered exactly once by `answer`, at once or later. The same records, replayed, give the same
  * transactions after a crash.
  *
@@ -47,7 +47,7 @@ enum transaction_state {
 };
 
 /* The names in brackets are those of settings.def. */
-struct transactions_limits {
+struct coordinator_limits {
     uint32_t transactions_max; /* [transaction.ids_max] transactional ids */
     uint32_t partitions_max;   /* [transaction.partitions_max] of all transactions together */
     uint32_t size_max;         /* [transaction.size_max] partitions of one transaction */
@@ -63,7 +63,7 @@ enum transaction_order_kind {
 };
 struct transaction_order {
     enum transaction_order_kind kind;
-    uint32_t ticket; /* for transactions_ordered() */
+    uint32_t ticket; /* for coordinator_ordered() */
     struct bytes topic;
     uint32_t partition;
     int64_t producer_id;
@@ -71,21 +71,21 @@ struct transaction_order {
     bool is_commit; /* MARKER */
 };
 enum transaction_order_result {
-    TRANSACTION_ORDER_SENT, /* transactions_ordered() will follow */
+    TRANSACTION_ORDER_SENT, /* coordinator_ordered() will follow */
     TRANSACTION_ORDER_DONE, /* nothing to be told there: done */
-    TRANSACTION_ORDER_BUSY, /* no room now: offered again by transactions_tick() */
+    TRANSACTION_ORDER_BUSY, /* no room now: offered again by coordinator_tick() */
 };
 
 /* What the coordinator asks of its owner. None of these may call back into it. */
-struct transactions_hooks {
+struct coordinator_hooks {
     void *ctx;
     /* response: the struct of the request's API, borrowed for the call. */
     void (*answer)(void *ctx, uint64_t token, const void *response);
     /* A record for the transaction log; value.at == NULL: a tombstone. Gives the number that
-     * transactions_durable() will name, ascending. False: no room now, nothing was taken. */
+     * coordinator_durable() will name, ascending. False: no room now, nothing was taken. */
     bool (*append)(void *ctx, struct bytes key, struct bytes value, uint64_t *ret_number);
     /* A producer id that was never given before, -1: there will be none; false: the next ones are
-     * not durable yet, asked again by transactions_tick(). */
+     * not durable yet, asked again by coordinator_tick(). */
     bool (*producer_id)(void *ctx, int64_t *ret_id);
     enum transaction_order_result (*order)(void *ctx, const struct transaction_order *order);
     /* Partitions of a topic, 0: unknown. */
@@ -94,9 +94,9 @@ struct transactions_hooks {
     struct kafka_arena (*scratch)(void *ctx);
 };
 
-struct transactions_config {
-    struct transactions_limits limits;
-    struct transactions_hooks hooks;
+struct coordinator_config {
+    struct coordinator_limits limits;
+    struct coordinator_hooks hooks;
     uint64_t hash_seed;
 };
 
@@ -112,7 +112,7 @@ struct transaction_time {
 };
 
 /* Never go back; read by control only. */
-struct transactions_counters {
+struct coordinator_counters {
     uint64_t commits;         /* decided */
     uint64_t aborts_asked;    /* decided: by their producer */
     uint64_t aborts_fenced;   /* ... because a new producer took the transactional id */
@@ -124,99 +124,99 @@ struct transactions_counters {
     uint64_t limits_reached;
 };
 
-struct transactions;
+struct coordinator;
 
-uint64_t transactions_footprint(const struct transactions_limits *limits);
-/* memory: transactions_footprint() bytes, 4 KiB aligned, all zero, borrowed for ever. */
-enum rc transactions_init(void *memory,
-                          const struct transactions_config *config,
-                          struct transactions **ret_transactions,
-                          struct diag_trail *trail) MUST_USE;
+uint64_t coordinator_footprint(const struct coordinator_limits *limits);
+/* memory: coordinator_footprint() bytes, 4 KiB aligned, all zero, borrowed for ever. */
+enum rc coordinator_init(void *memory,
+                         const struct coordinator_config *config,
+                         struct coordinator **ret_coordinator,
+                         struct diag_trail *trail) MUST_USE;
 
 /* ---- requests */
 
 /* With a transactional id; without one a producer needs no coordinator. */
-void transactions_init_producer(struct transactions *transactions,
+void coordinator_init_producer(struct coordinator *coordinator,
+                               const struct transaction_call *call,
+                               const struct kafka_init_producer_id_request *request,
+                               struct transaction_time time);
+void coordinator_add_partitions(struct coordinator *coordinator,
                                 const struct transaction_call *call,
-                                const struct kafka_init_producer_id_request *request,
+                                const struct kafka_add_partitions_to_txn_request *request,
                                 struct transaction_time time);
-void transactions_add_partitions(struct transactions *transactions,
-                                 const struct transaction_call *call,
-                                 const struct kafka_add_partitions_to_txn_request *request,
-                                 struct transaction_time time);
-void transactions_add_offsets(struct transactions *transactions,
-                              const struct transaction_call *call,
-                              const struct kafka_add_offsets_to_txn_request *request,
-                              struct transaction_time time);
-void transactions_end(struct transactions *transactions,
+void coordinator_add_offsets(struct coordinator *coordinator,
+                             const struct transaction_call *call,
+                             const struct kafka_add_offsets_to_txn_request *request,
+                             struct transaction_time time);
+void coordinator_end(struct coordinator *coordinator,
+                     const struct transaction_call *call,
+                     const struct kafka_end_txn_request *request,
+                     struct transaction_time time);
+void coordinator_describe(struct coordinator *coordinator,
+                          const struct transaction_call *call,
+                          const struct kafka_describe_transactions_request *request);
+void coordinator_list(struct coordinator *coordinator,
                       const struct transaction_call *call,
-                      const struct kafka_end_txn_request *request,
+                      const struct kafka_list_transactions_request *request,
                       struct transaction_time time);
-void transactions_describe(struct transactions *transactions,
-                           const struct transaction_call *call,
-                           const struct kafka_describe_transactions_request *request);
-void transactions_list(struct transactions *transactions,
-                       const struct transaction_call *call,
-                       const struct kafka_list_transactions_request *request,
-                       struct transaction_time time);
 /* Answers a request of one of the APIs above with an error and nothing else. */
-void transactions_refuse(struct transactions *transactions,
-                         const struct transaction_call *call,
-                         int16_t api_key,
-                         const void *request,
-                         int16_t error);
+void coordinator_refuse(struct coordinator *coordinator,
+                        const struct transaction_call *call,
+                        int16_t api_key,
+                        const void *request,
+                        int16_t error);
 /* 0 when this producer's open transaction holds the offsets of groups (AddOffsetsToTxn was
  * answered), or the Kafka error of a TxnOffsetCommit. */
-int16_t transactions_check_offsets(const struct transactions *transactions,
-                                   struct bytes transactional_id,
-                                   int64_t producer_id,
-                                   int16_t producer_epoch);
+int16_t coordinator_check_offsets(const struct coordinator *coordinator,
+                                  struct bytes transactional_id,
+                                  int64_t producer_id,
+                                  int16_t producer_epoch);
 
 /* ---- orders */
 
 /* The answer to an order. RC_OK or a partition that is gone: done; a MARKER that meets a newer
  * epoch: done; any other refusal of a MARKER: sent again later. */
-void transactions_ordered(struct transactions *transactions,
-                          uint32_t ticket,
-                          enum rc rc,
-                          struct transaction_time time);
+void coordinator_ordered(struct coordinator *coordinator,
+                         uint32_t ticket,
+                         enum rc rc,
+                         struct transaction_time time);
 
 /* ---- the log */
 
 /* All records up to this number are durable, or, with another rc than RC_OK, will never be. */
-void transactions_durable(struct transactions *transactions,
-                          uint64_t number,
-                          enum rc rc,
-                          struct transaction_time time);
+void coordinator_durable(struct coordinator *coordinator,
+                         uint64_t number,
+                         enum rc rc,
+                         struct transaction_time time);
 /* One record of the log, before any request. RC_OK (also for keys of other kinds, which are
  * skipped), RC_CORRUPT, RC_NEWER_FORMAT or RC_LIMIT (cause in trail). */
-enum rc transactions_replay(struct transactions *transactions,
-                            struct bytes key,
-                            struct bytes value,
-                            struct diag_trail *trail) MUST_USE;
-/* After the last transactions_replay(): partitions of open transactions are admitted again,
+enum rc coordinator_replay(struct coordinator *coordinator,
+                           struct bytes key,
+                           struct bytes value,
+                           struct diag_trail *trail) MUST_USE;
+/* After the last coordinator_replay(): partitions of open transactions are admitted again,
  * markers of decided ones sent again. */
-void transactions_loaded(struct transactions *transactions, struct transaction_time time);
-/* True once every partition that transactions_loaded() admits has answered. */
-bool transactions_settled(const struct transactions *transactions);
+void coordinator_loaded(struct coordinator *coordinator, struct transaction_time time);
+/* True once every partition that coordinator_loaded() admits has answered. */
+bool coordinator_settled(const struct coordinator *coordinator);
 /* Appends every live record again, from *cursor (0 at first) on, as long as `append` takes them.
  * True: all are out. An id whose record is under way is left out: that record is newer. */
-bool transactions_rewrite(struct transactions *transactions, uint64_t *cursor) MUST_USE;
+bool coordinator_rewrite(struct coordinator *coordinator, uint64_t *cursor) MUST_USE;
 
 /* ---- time */
 
 /* Orders that found no room, timeouts, expiry of ids. To be called at every poll. */
-void transactions_tick(struct transactions *transactions, struct transaction_time time);
-/* When transactions_tick() has something to do; UINT64_MAX: nothing by time alone. */
-uint64_t transactions_deadline(const struct transactions *transactions);
+void coordinator_tick(struct coordinator *coordinator, struct transaction_time time);
+/* When coordinator_tick() has something to do; UINT64_MAX: nothing by time alone. */
+uint64_t coordinator_deadline(const struct coordinator *coordinator);
 
 /* ---- views */
 
-const struct transactions_counters *transactions_counters(const struct transactions *transactions);
-uint32_t transactions_count(const struct transactions *transactions, enum transaction_state state);
+const struct coordinator_counters *coordinator_counters(const struct coordinator *coordinator);
+uint32_t coordinator_count(const struct coordinator *coordinator, enum transaction_state state);
 /* Wall time at which the oldest transaction under way began, as it was seen at most a second ago;
  * INT64_MAX: none. */
-int64_t transactions_oldest_ms(const struct transactions *transactions);
+int64_t coordinator_oldest_ms(const struct coordinator *coordinator);
 /* As in Kafka's tools, "PrepareCommit". */
 const char *transaction_state_name(enum transaction_state state);
 
@@ -231,18 +231,18 @@ struct transaction_view {
     uint32_t partition_count;
 };
 /* Visits the transactional ids from place *cursor (0 at first) on; false at the end. */
-bool transactions_next(const struct transactions *transactions,
-                       uint32_t *cursor,
-                       struct transaction_view *ret);
+bool coordinator_next(const struct coordinator *coordinator,
+                      uint32_t *cursor,
+                      struct transaction_view *ret);
 struct transaction_partition_view {
     struct bytes topic;
     uint32_t partition;
 };
-/* Visits the partitions of the id that transactions_next() gave last; *cursor is UINT32_MAX at
+/* Visits the partitions of the id that coordinator_next() gave last; *cursor is UINT32_MAX at
  * first. */
-bool transactions_next_partition(const struct transactions *transactions,
-                                 struct bytes id,
-                                 uint32_t *cursor,
-                                 struct transaction_partition_view *ret);
+bool coordinator_next_partition(const struct coordinator *coordinator,
+                                struct bytes id,
+                                uint32_t *cursor,
+                                struct transaction_partition_view *ret);
 
 #endif

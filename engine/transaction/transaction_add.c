@@ -34,23 +34,23 @@ add_item_at(const struct kafka_add_partitions_to_txn_request *request,
 /* ---- answers */
 
 void
-transactions__answer_offsets(struct transactions *transactions,
-                             const struct transaction_call *call,
-                             int16_t error)
+coordinator__answer_offsets(struct coordinator *coordinator,
+                            const struct transaction_call *call,
+                            int16_t error)
 {
     struct kafka_add_offsets_to_txn_response response;
 
     kafka_add_offsets_to_txn_response_defaults(&response);
     response.error = kafka_error_for_version(error, KAFKA_ADD_OFFSETS_TO_TXN, call->version);
     if (error != KAFKA_ERROR_NONE)
-        transactions->counters.refused++;
-    transactions__answer(transactions, call->token, &response);
+        coordinator->counters.refused++;
+    coordinator__answer(coordinator, call->token, &response);
 }
 
 static bool
-add_exists(const struct transactions *transactions, struct bytes topic, int32_t partition)
+add_exists(const struct coordinator *coordinator, struct bytes topic, int32_t partition)
 {
-    const struct transactions_hooks *hooks = &transactions->config.hooks;
+    const struct coordinator_hooks *hooks = &coordinator->config.hooks;
 
     return topic.count > 0 && topic.count <= TRANSACTION_TOPIC_BYTES_MAX && partition >= 0 &&
            (uint32_t)partition < hooks->partition_count(hooks->ctx, topic);
@@ -58,18 +58,18 @@ add_exists(const struct transactions *transactions, struct bytes topic, int32_t 
 
 /* The error of one partition where each has its own. */
 static int16_t
-add_partition_error(const struct transactions *transactions,
+add_partition_error(const struct coordinator *coordinator,
                     const add_item *item,
                     struct bytes topic,
                     int32_t partition)
 {
     if (!item->verify_only)
-        return add_exists(transactions, topic, partition) ? KAFKA_ERROR_OPERATION_NOT_ATTEMPTED
-                                                          : KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
-    const struct transaction *transaction = transaction__find(transactions, item->transactional_id);
+        return add_exists(coordinator, topic, partition) ? KAFKA_ERROR_OPERATION_NOT_ATTEMPTED
+                                                         : KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
+    const struct transaction *transaction = transaction__find(coordinator, item->transactional_id);
     bool is_in = transaction != NULL && transaction->state == TRANSACTION_ONGOING &&
                  partition >= 0 &&
-                 transaction__partition(transactions, transaction, topic, (uint32_t)partition) !=
+                 transaction__partition(coordinator, transaction, topic, (uint32_t)partition) !=
                      NULL;
     return is_in ? KAFKA_ERROR_NONE : KAFKA_ERROR_TRANSACTION_ABORTABLE;
 }
@@ -80,7 +80,7 @@ struct add_results {
 };
 
 static struct add_results
-add_fill(const struct transactions *transactions,
+add_fill(const struct coordinator *coordinator,
          const struct transaction_batch *batch,
          const add_item *item,
          int16_t error,
@@ -99,7 +99,7 @@ add_fill(const struct transactions *transactions,
             int32_t index = asked->partitions.at[p];
             int16_t own = error != ADD_BY_PARTITION
                               ? error
-                              : add_partition_error(transactions, item, asked->name, index);
+                              : add_partition_error(coordinator, item, asked->name, index);
             list[p].index = index;
             list[p].partition_error_code = kafka_error_for_version(
                 own, KAFKA_ADD_PARTITIONS_TO_TXN, batch->version);
@@ -112,7 +112,7 @@ add_fill(const struct transactions *transactions,
 }
 
 static bool
-add_fill_all(const struct transactions *transactions,
+add_fill_all(const struct coordinator *coordinator,
              const struct transaction_batch *batch,
              struct kafka_arena *arena,
              struct kafka_add_partitions_to_txn_response *response)
@@ -123,7 +123,7 @@ add_fill_all(const struct transactions *transactions,
 
     for (uint32_t i = 0; list != NULL && i < count; i++) {
         add_item item = add_item_at(batch->request, batch->version, i);
-        struct add_results results = add_fill(transactions, batch, &item, batch->errors[i], arena);
+        struct add_results results = add_fill(coordinator, batch, &item, batch->errors[i], arena);
         if (results.at == NULL)
             return false;
         list[i].transactional_id = item.transactional_id;
@@ -137,9 +137,9 @@ add_fill_all(const struct transactions *transactions,
 
 /* One result less is missing; the last one answers. */
 static void
-add_batch_done(struct transactions *transactions, uint32_t batch_idx)
+add_batch_done(struct coordinator *coordinator, uint32_t batch_idx)
 {
-    struct transaction_batch *batch = slab_at(&transactions->batches, batch_idx);
+    struct transaction_batch *batch = slab_at(&coordinator->batches, batch_idx);
     struct kafka_add_partitions_to_txn_response response;
     struct kafka_arena arena;
     uint64_t token = batch->token;
@@ -147,37 +147,37 @@ add_batch_done(struct transactions *transactions, uint32_t batch_idx)
     CHECK(batch->left > 0);
     if (--batch->left > 0)
         return;
-    arena = transactions->config.hooks.scratch(transactions->config.hooks.ctx);
+    arena = coordinator->config.hooks.scratch(coordinator->config.hooks.ctx);
     kafka_add_partitions_to_txn_response_defaults(&response);
     if (batch->version >= 4) {
-        if (!add_fill_all(transactions, batch, &arena, &response))
+        if (!add_fill_all(coordinator, batch, &arena, &response))
             response.error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
     } else {
         add_item item = add_item_at(batch->request, batch->version, 0);
-        struct add_results results = add_fill(transactions, batch, &item, batch->errors[0], &arena);
+        struct add_results results = add_fill(coordinator, batch, &item, batch->errors[0], &arena);
         response.results_by_topic_v3_and_below.at = results.at;
         response.results_by_topic_v3_and_below.count = results.at != NULL ? results.count : 0;
     }
-    slab_give(&transactions->batches, batch_idx);
-    transactions__answer(transactions, token, &response);
+    slab_give(&coordinator->batches, batch_idx);
+    coordinator__answer(coordinator, token, &response);
 }
 
 void
-add__answer(struct transactions *transactions, uint32_t batch_idx, uint32_t item, int16_t error)
+add__answer(struct coordinator *coordinator, uint32_t batch_idx, uint32_t item, int16_t error)
 {
-    struct transaction_batch *batch = slab_at(&transactions->batches, batch_idx);
+    struct transaction_batch *batch = slab_at(&coordinator->batches, batch_idx);
 
     batch->errors[item] = error;
     if (error != KAFKA_ERROR_NONE)
-        transactions->counters.refused++;
-    add_batch_done(transactions, batch_idx);
+        coordinator->counters.refused++;
+    add_batch_done(coordinator, batch_idx);
 }
 
 /* ---- the record */
 
 /* Takes in the partitions that are not there yet. False: a limit is reached. */
 static bool
-add_new(struct transactions *transactions,
+add_new(struct coordinator *coordinator,
         struct transaction *transaction,
         const add_item *item,
         uint32_t *ret_count)
@@ -188,10 +188,10 @@ add_new(struct transactions *transactions,
         const struct kafka_add_partitions_to_txn_request_topic *topic = &item->topics.at[t];
         for (uint32_t p = 0; p < topic->partitions.count; p++) {
             uint32_t index = (uint32_t)topic->partitions.at[p];
-            if (transaction__partition(transactions, transaction, topic->name, index) != NULL)
+            if (transaction__partition(coordinator, transaction, topic->name, index) != NULL)
                 continue;
             struct transaction_partition *entry = transaction__partition_add(
-                transactions, transaction, topic->name, index);
+                coordinator, transaction, topic->name, index);
             if (entry == NULL)
                 return false;
             entry->is_new = true;
@@ -203,7 +203,7 @@ add_new(struct transactions *transactions,
 }
 
 static int16_t
-add_store(struct transactions *transactions,
+add_store(struct coordinator *coordinator,
           struct transaction *transaction,
           const add_item *item,
           struct transaction_time time)
@@ -218,67 +218,67 @@ add_store(struct transactions *transactions,
     int16_t error = ADD_WAITS;
     uint32_t new_count = 0;
 
-    if (!add_new(transactions, transaction, item, &new_count)) {
+    if (!add_new(coordinator, transaction, item, &new_count)) {
         error = KAFKA_ERROR_POLICY_VIOLATION;
     } else if (new_count == 0) {
         /* All are there; perhaps not all were admitted. */
         transaction->admit_error = KAFKA_ERROR_NONE;
-        transaction->orders_left = order__due(transactions, transaction, true);
+        transaction->orders_left = order__due(coordinator, transaction, true);
         if (transaction->orders_left == 0)
             return KAFKA_ERROR_NONE;
         transaction->step = STEP_ADMIT;
-        order__queue(transactions, transaction);
-    } else if (!transaction__store(transactions, transaction, &value, STEP_ADD)) {
+        order__queue(coordinator, transaction);
+    } else if (!transaction__store(coordinator, transaction, &value, STEP_ADD)) {
         error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
     }
     if (error != ADD_WAITS)
-        transaction__partitions_drop(transactions, transaction, true);
+        transaction__partitions_drop(coordinator, transaction, true);
     else
         transaction->update_ms = time.wall_ms;
     return error;
 }
 
 void
-add__stored(struct transactions *transactions,
+add__stored(struct coordinator *coordinator,
             struct transaction *transaction,
             enum rc rc,
             struct transaction_time time)
 {
     if (rc != RC_OK) {
-        transaction__partitions_drop(transactions, transaction, true);
-        transaction__answer_asker(transactions, transaction, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+        transaction__partitions_drop(coordinator, transaction, true);
+        transaction__answer_asker(coordinator, transaction, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
         return;
     }
     if (transaction->state != TRANSACTION_ONGOING) {
         transaction->start_ms = transaction->update_ms;
         transaction->deadline_ns = time.now_ns +
                                    (uint64_t)transaction->producer.timeout_ms * NS_PER_MS;
-        transactions__wake(transactions,
-                           min_u64(transaction->deadline_ns, time.now_ns + TRANSACTION_LOOK_NS));
+        coordinator__wake(coordinator,
+                          min_u64(transaction->deadline_ns, time.now_ns + TRANSACTION_LOOK_NS));
     }
-    transaction__move(transactions, transaction, TRANSACTION_ONGOING);
+    transaction__move(coordinator, transaction, TRANSACTION_ONGOING);
     for (uint32_t idx = transaction->partition_first; idx != SLAB_NONE;) {
-        struct transaction_partition *entry = partition__at(transactions, idx);
+        struct transaction_partition *entry = partition__at(coordinator, idx);
         entry->is_new = false;
         idx = entry->after;
     }
     transaction->step = STEP_ADMIT;
     transaction->admit_error = KAFKA_ERROR_NONE;
-    transaction->orders_left = order__due(transactions, transaction, true);
-    order__queue(transactions, transaction);
+    transaction->orders_left = order__due(coordinator, transaction, true);
+    order__queue(coordinator, transaction);
 }
 
 void
-add__admitted(struct transactions *transactions, struct transaction *transaction)
+add__admitted(struct coordinator *coordinator, struct transaction *transaction)
 {
     transaction->step = STEP_NONE;
     if (transaction->asker_token == 0) {
-        /* Nobody asked: transactions_loaded() did. */
-        CHECK(transactions->settling > 0);
-        transactions->settling--;
+        /* Nobody asked: coordinator_loaded() did. */
+        CHECK(coordinator->settling > 0);
+        coordinator->settling--;
         return;
     }
-    transaction__answer_asker(transactions, transaction, transaction->admit_error);
+    transaction__answer_asker(coordinator, transaction, transaction->admit_error);
 }
 
 /* ---- requests */
@@ -286,7 +286,7 @@ add__admitted(struct transactions *transactions, struct transaction *transaction
 /* 0, an error, ADD_BY_PARTITION, or ADD_WAITS: *ret is then a transaction whose asker is to be
  * set. */
 static int16_t
-add_begin(struct transactions *transactions,
+add_begin(struct coordinator *coordinator,
           const add_item *item,
           struct transaction_time time,
           struct transaction **ret)
@@ -295,7 +295,7 @@ add_begin(struct transactions *transactions,
                                                   .epoch = item->producer_epoch};
     struct transaction *transaction = NULL;
     int16_t error = transaction__check(
-        transactions, item->transactional_id, &producer, &transaction);
+        coordinator, item->transactional_id, &producer, &transaction);
 
     if (error != KAFKA_ERROR_NONE)
         return error;
@@ -307,36 +307,36 @@ add_begin(struct transactions *transactions,
     if (transaction->step != STEP_NONE)
         return KAFKA_ERROR_CONCURRENT_TRANSACTIONS;
     *ret = transaction;
-    return add_store(transactions, transaction, item, time);
+    return add_store(coordinator, transaction, item, time);
 }
 
 static bool
-add_all_exist(const struct transactions *transactions, const add_item *item)
+add_all_exist(const struct coordinator *coordinator, const add_item *item)
 {
     for (uint32_t t = 0; t < item->topics.count; t++) {
         const struct kafka_add_partitions_to_txn_request_topic *topic = &item->topics.at[t];
         for (uint32_t p = 0; p < topic->partitions.count; p++)
-            if (!add_exists(transactions, topic->name, topic->partitions.at[p]))
+            if (!add_exists(coordinator, topic->name, topic->partitions.at[p]))
                 return false;
     }
     return true;
 }
 
 static void
-add_one(struct transactions *transactions,
+add_one(struct coordinator *coordinator,
         uint32_t batch_idx,
         uint32_t item_idx,
         struct transaction_time time)
 {
-    const struct transaction_batch *batch = slab_at(&transactions->batches, batch_idx);
+    const struct transaction_batch *batch = slab_at(&coordinator->batches, batch_idx);
     add_item item = add_item_at(batch->request, batch->version, item_idx);
     struct transaction *transaction = NULL;
     int16_t error = ADD_BY_PARTITION;
 
-    if (item.verify_only || add_all_exist(transactions, &item))
-        error = add_begin(transactions, &item, time, &transaction);
+    if (item.verify_only || add_all_exist(coordinator, &item))
+        error = add_begin(coordinator, &item, time, &transaction);
     if (error != ADD_WAITS) {
-        add__answer(transactions, batch_idx, item_idx, error);
+        add__answer(coordinator, batch_idx, item_idx, error);
         return;
     }
     transaction->asker_api = KAFKA_ADD_PARTITIONS_TO_TXN;
@@ -346,34 +346,34 @@ add_one(struct transactions *transactions,
 }
 
 void
-transactions_add_partitions(struct transactions *transactions,
-                            const struct transaction_call *call,
-                            const struct kafka_add_partitions_to_txn_request *request,
-                            struct transaction_time time)
+coordinator_add_partitions(struct coordinator *coordinator,
+                           const struct transaction_call *call,
+                           const struct kafka_add_partitions_to_txn_request *request,
+                           struct transaction_time time)
 {
     uint32_t count = call->version >= 4 ? request->transactions.count : 1;
-    uint32_t idx = count <= TRANSACTION_BATCH_MAX ? slab_take(&transactions->batches) : SLAB_NONE;
+    uint32_t idx = count <= TRANSACTION_BATCH_MAX ? slab_take(&coordinator->batches) : SLAB_NONE;
 
     if (idx == SLAB_NONE) {
-        transactions->counters.limits_reached++;
-        add__refuse(transactions, call, request, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+        coordinator->counters.limits_reached++;
+        add__refuse(coordinator, call, request, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
         return;
     }
-    struct transaction_batch *batch = slab_at(&transactions->batches, idx);
+    struct transaction_batch *batch = slab_at(&coordinator->batches, idx);
     *batch = (struct transaction_batch){
         .token = call->token, .request = request, .version = call->version, .left = count + 1};
     for (uint32_t i = 0; i < count; i++)
-        add_one(transactions, idx, i, time);
-    add_batch_done(transactions, idx);
+        add_one(coordinator, idx, i, time);
+    add_batch_done(coordinator, idx);
 }
 
 void
-add__refuse(struct transactions *transactions,
+add__refuse(struct coordinator *coordinator,
             const struct transaction_call *call,
             const struct kafka_add_partitions_to_txn_request *request,
             int16_t error)
 {
-    struct kafka_arena arena = transactions->config.hooks.scratch(transactions->config.hooks.ctx);
+    struct kafka_arena arena = coordinator->config.hooks.scratch(coordinator->config.hooks.ctx);
     const struct transaction_batch batch = {.request = request, .version = call->version};
     struct kafka_add_partitions_to_txn_response response;
 
@@ -381,19 +381,19 @@ add__refuse(struct transactions *transactions,
     response.error = error;
     if (call->version < 4) {
         add_item item = add_item_at(request, call->version, 0);
-        struct add_results results = add_fill(transactions, &batch, &item, error, &arena);
+        struct add_results results = add_fill(coordinator, &batch, &item, error, &arena);
         response.results_by_topic_v3_and_below.at = results.at;
         response.results_by_topic_v3_and_below.count = results.at != NULL ? results.count : 0;
     }
-    transactions->counters.refused++;
-    transactions__answer(transactions, call->token, &response);
+    coordinator->counters.refused++;
+    coordinator__answer(coordinator, call->token, &response);
 }
 
 void
-transactions_add_offsets(struct transactions *transactions,
-                         const struct transaction_call *call,
-                         const struct kafka_add_offsets_to_txn_request *request,
-                         struct transaction_time time)
+coordinator_add_offsets(struct coordinator *coordinator,
+                        const struct transaction_call *call,
+                        const struct kafka_add_offsets_to_txn_request *request,
+                        struct transaction_time time)
 {
     static const int32_t partition = 0;
     const struct kafka_add_partitions_to_txn_request_topic topic = {
@@ -409,9 +409,9 @@ transactions_add_offsets(struct transactions *transactions,
     item.topics.at = &topic;
     item.topics.count = 1;
     if (request->group_id.count > 0)
-        error = add_begin(transactions, &item, time, &transaction);
+        error = add_begin(coordinator, &item, time, &transaction);
     if (error != ADD_WAITS) {
-        transactions__answer_offsets(transactions, call, error);
+        coordinator__answer_offsets(coordinator, call, error);
         return;
     }
     transaction->asker_api = KAFKA_ADD_OFFSETS_TO_TXN;
@@ -420,15 +420,15 @@ transactions_add_offsets(struct transactions *transactions,
 }
 
 int16_t
-transactions_check_offsets(const struct transactions *transactions,
-                           struct bytes transactional_id,
-                           int64_t producer_id,
-                           int16_t producer_epoch)
+coordinator_check_offsets(const struct coordinator *coordinator,
+                          struct bytes transactional_id,
+                          int64_t producer_id,
+                          int16_t producer_epoch)
 {
     static const char topic[] = TRANSACTION_OFFSETS_TOPIC;
     const struct transaction_producer producer = {.id = producer_id, .epoch = producer_epoch};
     struct transaction *transaction = NULL;
-    int16_t error = transaction__check(transactions, transactional_id, &producer, &transaction);
+    int16_t error = transaction__check(coordinator, transactional_id, &producer, &transaction);
 
     if (error == KAFKA_ERROR_PRODUCER_FENCED)
         return KAFKA_ERROR_INVALID_PRODUCER_EPOCH; /* what TxnOffsetCommit calls it */
@@ -437,6 +437,6 @@ transactions_check_offsets(const struct transactions *transactions,
     if (transaction->state != TRANSACTION_ONGOING || transaction->step == STEP_PREPARE)
         return KAFKA_ERROR_INVALID_TXN_STATE;
     const struct transaction_partition *entry = transaction__partition(
-        transactions, transaction, (struct bytes){(const uint8_t *)topic, sizeof(topic) - 1}, 0);
+        coordinator, transaction, (struct bytes){(const uint8_t *)topic, sizeof(topic) - 1}, 0);
     return entry != NULL && !entry->is_new ? KAFKA_ERROR_NONE : KAFKA_ERROR_INVALID_TXN_STATE;
 }

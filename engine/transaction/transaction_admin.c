@@ -36,7 +36,7 @@ is_shown(const struct transaction *transaction)
 
 /* Partitions of one topic that stand side by side share its entry. */
 static bool
-describe_topics(const struct transactions *transactions,
+describe_topics(const struct coordinator *coordinator,
                 const struct transaction *transaction,
                 struct kafka_arena *arena,
                 struct kafka_describe_transactions_response_transaction *ret)
@@ -50,7 +50,7 @@ describe_topics(const struct transactions *transactions,
     if (topics == NULL || partitions == NULL)
         return false;
     for (uint32_t idx = transaction->partition_first; idx != SLAB_NONE;) {
-        const struct transaction_partition *entry = partition__at(transactions, idx);
+        const struct transaction_partition *entry = partition__at(coordinator, idx);
         struct bytes topic = partition__topic(entry);
         idx = entry->after;
         if (topic_count == 0 || !bytes__equal(topics[topic_count - 1].topic, topic)) {
@@ -67,13 +67,13 @@ describe_topics(const struct transactions *transactions,
 }
 
 static void
-describe_one(const struct transactions *transactions,
+describe_one(const struct coordinator *coordinator,
              struct bytes id,
              struct kafka_arena *arena,
              struct kafka_describe_transactions_response_transaction *ret)
 {
     const struct transaction *transaction = id.count == 0 ? NULL
-                                                          : transaction__find(transactions, id);
+                                                          : transaction__find(coordinator, id);
 
     ret->transactional_id = id;
     ret->transaction_state = admin_text("");
@@ -87,16 +87,16 @@ describe_one(const struct transactions *transactions,
     ret->transaction_start_time_ms = transaction->start_ms;
     ret->producer_id = transaction->producer.id;
     ret->producer_epoch = transaction->producer.epoch;
-    if (!describe_topics(transactions, transaction, arena, ret))
+    if (!describe_topics(coordinator, transaction, arena, ret))
         ret->error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
 }
 
 void
-transactions_describe(struct transactions *transactions,
-                      const struct transaction_call *call,
-                      const struct kafka_describe_transactions_request *request)
+coordinator_describe(struct coordinator *coordinator,
+                     const struct transaction_call *call,
+                     const struct kafka_describe_transactions_request *request)
 {
-    struct kafka_arena arena = transactions->config.hooks.scratch(transactions->config.hooks.ctx);
+    struct kafka_arena arena = coordinator->config.hooks.scratch(coordinator->config.hooks.ctx);
     struct kafka_describe_transactions_response response;
     uint32_t count = request->transactional_ids.count;
     struct kafka_describe_transactions_response_transaction *list = kafka_arena_take(
@@ -104,10 +104,10 @@ transactions_describe(struct transactions *transactions,
 
     kafka_describe_transactions_response_defaults(&response);
     for (uint32_t i = 0; list != NULL && i < count; i++)
-        describe_one(transactions, request->transactional_ids.at[i], &arena, &list[i]);
+        describe_one(coordinator, request->transactional_ids.at[i], &arena, &list[i]);
     response.transaction_states.at = list;
     response.transaction_states.count = list != NULL ? count : 0;
-    transactions__answer(transactions, call->token, &response);
+    coordinator__answer(coordinator, call->token, &response);
 }
 
 /* ---- ListTransactions */
@@ -143,15 +143,15 @@ list_wants(const struct transaction *transaction,
 }
 
 void
-transactions_list(struct transactions *transactions,
-                  const struct transaction_call *call,
-                  const struct kafka_list_transactions_request *request,
-                  struct transaction_time time)
+coordinator_list(struct coordinator *coordinator,
+                 const struct transaction_call *call,
+                 const struct kafka_list_transactions_request *request,
+                 struct transaction_time time)
 {
-    struct kafka_arena arena = transactions->config.hooks.scratch(transactions->config.hooks.ctx);
+    struct kafka_arena arena = coordinator->config.hooks.scratch(coordinator->config.hooks.ctx);
     struct kafka_list_transactions_response response;
     struct kafka_list_transactions_response_transaction *list = kafka_arena_take(
-        &arena, transactions->ids.used * sizeof(*list) + 8);
+        &arena, coordinator->ids.used * sizeof(*list) + 8);
     struct bytes *unknown = kafka_arena_take(&arena,
                                              request->state_filters.count * sizeof(*unknown) + 8);
     uint32_t unknown_count = 0;
@@ -160,15 +160,15 @@ transactions_list(struct transactions *transactions,
     kafka_list_transactions_response_defaults(&response);
     if (list == NULL || unknown == NULL) {
         response.error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
-        transactions__answer(transactions, call->token, &response);
+        coordinator__answer(coordinator, call->token, &response);
         return;
     }
     for (uint32_t i = 0; i < request->state_filters.count; i++) {
         if (!list_knows_state(request->state_filters.at[i]))
             unknown[unknown_count++] = request->state_filters.at[i];
     }
-    for (uint32_t i = 0; i < transactions->ids_touched; i++) {
-        const struct transaction *transaction = transaction__at(transactions, i);
+    for (uint32_t i = 0; i < coordinator->ids_touched; i++) {
+        const struct transaction *transaction = transaction__at(coordinator, i);
         if (!is_shown(transaction) || !list_wants(transaction, request, time.wall_ms))
             continue;
         list[count++] = (struct kafka_list_transactions_response_transaction){
@@ -181,18 +181,18 @@ transactions_list(struct transactions *transactions,
     response.unknown_state_filters.count = unknown_count;
     response.transaction_states.at = list;
     response.transaction_states.count = count;
-    transactions__answer(transactions, call->token, &response);
+    coordinator__answer(coordinator, call->token, &response);
 }
 
 /* ---- refusals */
 
 static void
-refuse_describe(struct transactions *transactions,
+refuse_describe(struct coordinator *coordinator,
                 const struct transaction_call *call,
                 const struct kafka_describe_transactions_request *request,
                 int16_t error)
 {
-    struct kafka_arena arena = transactions->config.hooks.scratch(transactions->config.hooks.ctx);
+    struct kafka_arena arena = coordinator->config.hooks.scratch(coordinator->config.hooks.ctx);
     struct kafka_describe_transactions_response response;
     uint32_t count = request->transactional_ids.count;
     struct kafka_describe_transactions_response_transaction *list = kafka_arena_take(
@@ -205,69 +205,69 @@ refuse_describe(struct transactions *transactions,
     }
     response.transaction_states.at = list;
     response.transaction_states.count = list != NULL ? count : 0;
-    transactions__answer(transactions, call->token, &response);
+    coordinator__answer(coordinator, call->token, &response);
 }
 
 void
-transactions_refuse(struct transactions *transactions,
-                    const struct transaction_call *call,
-                    int16_t api_key,
-                    const void *request,
-                    int16_t error)
+coordinator_refuse(struct coordinator *coordinator,
+                   const struct transaction_call *call,
+                   int16_t api_key,
+                   const void *request,
+                   int16_t error)
 {
     struct kafka_list_transactions_response listed;
 
     switch (api_key) {
     case KAFKA_INIT_PRODUCER_ID:
-        transactions__answer_init(transactions, call, error, NULL);
+        coordinator__answer_init(coordinator, call, error, NULL);
         break;
     case KAFKA_ADD_PARTITIONS_TO_TXN:
-        add__refuse(transactions, call, request, error);
+        add__refuse(coordinator, call, request, error);
         break;
     case KAFKA_ADD_OFFSETS_TO_TXN:
-        transactions__answer_offsets(transactions, call, error);
+        coordinator__answer_offsets(coordinator, call, error);
         break;
     case KAFKA_END_TXN:
-        transactions__answer_end(transactions, call, error);
+        coordinator__answer_end(coordinator, call, error);
         break;
     case KAFKA_DESCRIBE_TRANSACTIONS:
-        refuse_describe(transactions, call, request, error);
+        refuse_describe(coordinator, call, request, error);
         break;
     default:
         CHECK(api_key == KAFKA_LIST_TRANSACTIONS);
         kafka_list_transactions_response_defaults(&listed);
         listed.error = error;
-        transactions__answer(transactions, call->token, &listed);
+        coordinator__answer(coordinator, call->token, &listed);
     }
 }
 
 /* ---- views */
 
-const struct transactions_counters *
-transactions_counters(const struct transactions *transactions)
+const struct coordinator_counters *
+coordinator_counters(const struct coordinator *coordinator)
 {
-    return &transactions->counters;
+    return &coordinator->counters;
 }
 
 uint32_t
-transactions_count(const struct transactions *transactions, enum transaction_state state)
+coordinator_count(const struct coordinator *coordinator, enum transaction_state state)
 {
-    return transactions->state_counts[state];
+    return coordinator->state_counts[state];
 }
 
 int64_t
-transactions_oldest_ms(const struct transactions *transactions)
+coordinator_oldest_ms(const struct coordinator *coordinator)
 {
-    return transactions->oldest_ms;
+    return coordinator->oldest_ms;
 }
 
 bool
-transactions_next(const struct transactions *transactions,
-                  uint32_t *cursor,
-                  struct transaction_view *ret)
+coordinator_next(const struct coordinator *coordinator,
+                 uint32_t *cursor,
+                 struct transaction_view *ret)
 {
-    while (*cursor < transactions->ids_touched) {
-        const struct transaction *transaction = transaction__at(transactions, (*cursor)++);
+    while (*cursor < coordinator->ids_touched) {
+        const struct transaction *transaction = transaction__at(coordinator, (*cursor)++);
         if (!is_shown(transaction))
             continue;
         *ret = (struct transaction_view){
@@ -286,20 +286,20 @@ transactions_next(const struct transactions *transactions,
 }
 
 bool
-transactions_next_partition(const struct transactions *transactions,
-                            struct bytes id,
-                            uint32_t *cursor,
-                            struct transaction_partition_view *ret)
+coordinator_next_partition(const struct coordinator *coordinator,
+                           struct bytes id,
+                           uint32_t *cursor,
+                           struct transaction_partition_view *ret)
 {
-    const struct transaction *transaction = transaction__find(transactions, id);
+    const struct transaction *transaction = transaction__find(coordinator, id);
 
     if (transaction == NULL)
         return false;
     uint32_t idx = *cursor == SLAB_NONE ? transaction->partition_first
-                                        : partition__at(transactions, *cursor)->after;
+                                        : partition__at(coordinator, *cursor)->after;
     if (idx == SLAB_NONE)
         return false;
-    const struct transaction_partition *entry = partition__at(transactions, idx);
+    const struct transaction_partition *entry = partition__at(coordinator, idx);
     *cursor = idx;
     *ret = (struct transaction_partition_view){.topic = partition__topic(entry),
                                                .partition = entry->partition};

@@ -4,21 +4,21 @@
 #include "engine/transaction/transaction_inner.h"
 
 void
-transactions__answer_end(struct transactions *transactions,
-                         const struct transaction_call *call,
-                         int16_t error)
+coordinator__answer_end(struct coordinator *coordinator,
+                        const struct transaction_call *call,
+                        int16_t error)
 {
     struct kafka_end_txn_response response;
 
     kafka_end_txn_response_defaults(&response);
     response.error = kafka_error_for_version(error, KAFKA_END_TXN, call->version);
     if (error != KAFKA_ERROR_NONE)
-        transactions->counters.refused++;
-    transactions__answer(transactions, call->token, &response);
+        coordinator->counters.refused++;
+    coordinator__answer(coordinator, call->token, &response);
 }
 
 void
-transaction__answer_asker(struct transactions *transactions,
+transaction__answer_asker(struct coordinator *coordinator,
                           struct transaction *transaction,
                           int16_t error)
 {
@@ -30,24 +30,24 @@ transaction__answer_asker(struct transactions *transactions,
         return;
     switch (transaction->asker_api) {
     case KAFKA_INIT_PRODUCER_ID:
-        transactions__answer_init(transactions, &call, error, &transaction->producer);
+        coordinator__answer_init(coordinator, &call, error, &transaction->producer);
         break;
     case KAFKA_ADD_PARTITIONS_TO_TXN:
-        add__answer(transactions, (uint32_t)(call.token - 1), transaction->batch_item, error);
+        add__answer(coordinator, (uint32_t)(call.token - 1), transaction->batch_item, error);
         break;
     case KAFKA_ADD_OFFSETS_TO_TXN:
-        transactions__answer_offsets(transactions, &call, error);
+        coordinator__answer_offsets(coordinator, &call, error);
         break;
     default:
         CHECK(transaction->asker_api == KAFKA_END_TXN);
-        transactions__answer_end(transactions, &call, error);
+        coordinator__answer_end(coordinator, &call, error);
     }
 }
 
 /* ---- the decision */
 
 bool
-end__decide(struct transactions *transactions,
+end__decide(struct coordinator *coordinator,
             struct transaction *transaction,
             struct transaction_decision decision,
             struct transaction_time time)
@@ -66,10 +66,10 @@ end__decide(struct transactions *transactions,
         if (value.producer.epoch < INT16_MAX)
             value.producer.epoch++;
     }
-    if (!transaction__store(transactions, transaction, &value, STEP_PREPARE))
+    if (!transaction__store(coordinator, transaction, &value, STEP_PREPARE))
         return false;
     if (decision.cause != CAUSE_ASKED)
-        transaction__move(transactions, transaction, TRANSACTION_EPOCH_FENCE);
+        transaction__move(coordinator, transaction, TRANSACTION_EPOCH_FENCE);
     transaction->next_producer = value.producer;
     transaction->next_state = (uint8_t)decision.state;
     transaction->cause = (uint8_t)decision.cause;
@@ -78,7 +78,7 @@ end__decide(struct transactions *transactions,
 }
 
 static void
-end_count(struct transactions_counters *counters, const struct transaction *transaction)
+end_count(struct coordinator_counters *counters, const struct transaction *transaction)
 {
     if (transaction->state == TRANSACTION_PREPARE_COMMIT)
         counters->commits++;
@@ -91,39 +91,39 @@ end_count(struct transactions_counters *counters, const struct transaction *tran
 }
 
 void
-end__prepared(struct transactions *transactions,
+end__prepared(struct coordinator *coordinator,
               struct transaction *transaction,
               enum rc rc,
               struct transaction_time time)
 {
     if (rc != RC_OK) {
         if (transaction->state == TRANSACTION_EPOCH_FENCE)
-            transaction__move(transactions, transaction, TRANSACTION_ONGOING);
-        transaction__answer_asker(transactions, transaction, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
-        transactions__wake(transactions, time.now_ns + TRANSACTION_TICK_NS);
+            transaction__move(coordinator, transaction, TRANSACTION_ONGOING);
+        transaction__answer_asker(coordinator, transaction, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+        coordinator__wake(coordinator, time.now_ns + TRANSACTION_TICK_NS);
         return;
     }
     transaction->producer = transaction->next_producer;
     transaction->deadline_ns = NO_DEADLINE;
-    transaction__move(transactions, transaction, (enum transaction_state)transaction->next_state);
-    end_count(&transactions->counters, transaction);
-    end__mark(transactions, transaction);
-    transaction__answer_asker(transactions, transaction, KAFKA_ERROR_NONE);
+    transaction__move(coordinator, transaction, (enum transaction_state)transaction->next_state);
+    end_count(&coordinator->counters, transaction);
+    end__mark(coordinator, transaction);
+    transaction__answer_asker(coordinator, transaction, KAFKA_ERROR_NONE);
 }
 
 /* ---- markers and the end */
 
 void
-end__mark(struct transactions *transactions, struct transaction *transaction)
+end__mark(struct coordinator *coordinator, struct transaction *transaction)
 {
     transaction->step = STEP_MARK;
     transaction->retry_ns = NO_DEADLINE;
-    transaction->orders_left = order__due(transactions, transaction, false);
-    order__queue(transactions, transaction);
+    transaction->orders_left = order__due(coordinator, transaction, false);
+    order__queue(coordinator, transaction);
 }
 
 void
-end__marked(struct transactions *transactions,
+end__marked(struct coordinator *coordinator,
             struct transaction *transaction,
             struct transaction_time time)
 {
@@ -138,12 +138,12 @@ end__marked(struct transactions *transactions,
     CHECK(transaction->step == STEP_MARK);
     CHECK(transaction->orders_left == 0);
     transaction->update_ms = time.wall_ms;
-    if (!transaction__store(transactions, transaction, &value, STEP_COMPLETE))
-        order__queue(transactions, transaction);
+    if (!transaction__store(coordinator, transaction, &value, STEP_COMPLETE))
+        order__queue(coordinator, transaction);
 }
 
 void
-end__completed(struct transactions *transactions,
+end__completed(struct coordinator *coordinator,
                struct transaction *transaction,
                enum rc rc,
                struct transaction_time time)
@@ -151,15 +151,15 @@ end__completed(struct transactions *transactions,
     if (rc != RC_OK) {
         transaction->step = STEP_MARK;
         transaction->retry_ns = time.now_ns + TRANSACTION_RETRY_NS;
-        transactions__wake(transactions, transaction->retry_ns);
+        coordinator__wake(coordinator, transaction->retry_ns);
         return;
     }
-    transaction__move(transactions,
+    transaction__move(coordinator,
                       transaction,
                       transaction->state == TRANSACTION_PREPARE_COMMIT
                           ? TRANSACTION_COMPLETE_COMMIT
                           : TRANSACTION_COMPLETE_ABORT);
-    transaction__partitions_drop(transactions, transaction, false);
+    transaction__partitions_drop(coordinator, transaction, false);
     transaction->start_ms = -1;
 }
 
@@ -204,10 +204,10 @@ end_error(const struct transaction *transaction, bool is_commit)
 }
 
 void
-transactions_end(struct transactions *transactions,
-                 const struct transaction_call *call,
-                 const struct kafka_end_txn_request *request,
-                 struct transaction_time time)
+coordinator_end(struct coordinator *coordinator,
+                const struct transaction_call *call,
+                const struct kafka_end_txn_request *request,
+                struct transaction_time time)
 {
     const struct transaction_producer producer = {.id = request->producer_id,
                                                   .epoch = request->producer_epoch};
@@ -217,7 +217,7 @@ transactions_end(struct transactions *transactions,
     };
     struct transaction *transaction = NULL;
     int16_t error = transaction__check(
-        transactions, request->transactional_id, &producer, &transaction);
+        coordinator, request->transactional_id, &producer, &transaction);
 
     if (error == KAFKA_ERROR_NONE) {
         error = end_error(transaction, request->committed);
@@ -229,10 +229,10 @@ transactions_end(struct transactions *transactions,
         transaction->asker_api = KAFKA_END_TXN;
         transaction->asker_version = call->version;
         transaction->asker_token = call->token;
-        if (end__decide(transactions, transaction, decision, time))
+        if (end__decide(coordinator, transaction, decision, time))
             return;
         transaction->asker_token = 0;
         error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
     }
-    transactions__answer_end(transactions, call, error);
+    coordinator__answer_end(coordinator, call, error);
 }

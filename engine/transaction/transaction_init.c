@@ -3,10 +3,10 @@
 #include "engine/transaction/transaction_inner.h"
 
 void
-transactions__answer_init(struct transactions *transactions,
-                          const struct transaction_call *call,
-                          int16_t error,
-                          const struct transaction_producer *producer)
+coordinator__answer_init(struct coordinator *coordinator,
+                         const struct transaction_call *call,
+                         int16_t error,
+                         const struct transaction_producer *producer)
 {
     struct kafka_init_producer_id_response response;
 
@@ -15,19 +15,19 @@ transactions__answer_init(struct transactions *transactions,
     response.producer_id = error == KAFKA_ERROR_NONE ? producer->id : -1;
     response.producer_epoch = error == KAFKA_ERROR_NONE ? producer->epoch : -1;
     if (error != KAFKA_ERROR_NONE)
-        transactions->counters.refused++;
-    transactions__answer(transactions, call->token, &response);
+        coordinator->counters.refused++;
+    coordinator__answer(coordinator, call->token, &response);
 }
 
 static int16_t
-init_check(const struct transactions *transactions,
+init_check(const struct coordinator *coordinator,
            const struct kafka_init_producer_id_request *request)
 {
     if (request->transactional_id.count == 0 ||
         request->transactional_id.count > TRANSACTION_ID_BYTES_MAX)
         return KAFKA_ERROR_INVALID_REQUEST;
     if (request->transaction_timeout_ms <= 0 ||
-        request->transaction_timeout_ms > transactions->config.limits.timeout_max_ms)
+        request->transaction_timeout_ms > coordinator->config.limits.timeout_max_ms)
         return KAFKA_ERROR_INVALID_TRANSACTION_TIMEOUT;
     if ((request->producer_id < 0) != (request->producer_epoch < 0))
         return KAFKA_ERROR_INVALID_REQUEST;
@@ -92,16 +92,16 @@ init_next(const struct transaction *transaction,
 
 /* An id that never got a producer is not kept. */
 static void
-init_end(struct transactions *transactions, struct transaction *transaction, int16_t error)
+init_end(struct coordinator *coordinator, struct transaction *transaction, int16_t error)
 {
     transaction->step = STEP_NONE;
-    transaction__answer_asker(transactions, transaction, error);
+    transaction__answer_asker(coordinator, transaction, error);
     if (transaction->producer.epoch < 0)
-        transaction__remove(transactions, transaction);
+        transaction__remove(coordinator, transaction);
 }
 
 static void
-init_store(struct transactions *transactions,
+init_store(struct coordinator *coordinator,
            struct transaction *transaction,
            struct transaction_time time)
 {
@@ -113,12 +113,12 @@ init_store(struct transactions *transactions,
     };
 
     transaction->update_ms = time.wall_ms;
-    if (!transaction__store(transactions, transaction, &value, STEP_INIT))
-        init_end(transactions, transaction, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+    if (!transaction__store(coordinator, transaction, &value, STEP_INIT))
+        init_end(coordinator, transaction, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
 }
 
 void
-init__ask_id(struct transactions *transactions,
+init__ask_id(struct coordinator *coordinator,
              struct transaction *transaction,
              struct transaction_time time)
 {
@@ -126,57 +126,57 @@ init__ask_id(struct transactions *transactions,
 
     CHECK(transaction->step == STEP_ID);
     if (next->id < 0 &&
-        !transactions->config.hooks.producer_id(transactions->config.hooks.ctx, &next->id)) {
-        order__queue(transactions, transaction);
+        !coordinator->config.hooks.producer_id(coordinator->config.hooks.ctx, &next->id)) {
+        order__queue(coordinator, transaction);
         return;
     }
     if (next->id < 0) {
-        init_end(transactions, transaction, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+        init_end(coordinator, transaction, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
         return;
     }
-    init_store(transactions, transaction, time);
+    init_store(coordinator, transaction, time);
 }
 
 void
-init__stored(struct transactions *transactions, struct transaction *transaction, enum rc rc)
+init__stored(struct coordinator *coordinator, struct transaction *transaction, enum rc rc)
 {
     if (rc != RC_OK) {
-        init_end(transactions, transaction, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+        init_end(coordinator, transaction, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
         return;
     }
     transaction->producer = transaction->next_producer;
-    transaction__move(transactions, transaction, TRANSACTION_EMPTY);
-    init_end(transactions, transaction, KAFKA_ERROR_NONE);
+    transaction__move(coordinator, transaction, TRANSACTION_EMPTY);
+    init_end(coordinator, transaction, KAFKA_ERROR_NONE);
 }
 
 /* A new producer while the former one's transaction is open: that is aborted under an epoch that
  * nobody has, so its producer is fenced; the caller comes again and gets the one after. */
 static int16_t
-init_fence(struct transactions *transactions,
+init_fence(struct coordinator *coordinator,
            struct transaction *transaction,
            struct transaction_time time)
 {
     const struct transaction_decision decision = {.state = TRANSACTION_PREPARE_ABORT,
                                                   .cause = CAUSE_FENCED};
 
-    return end__decide(transactions, transaction, decision, time)
+    return end__decide(coordinator, transaction, decision, time)
                ? KAFKA_ERROR_CONCURRENT_TRANSACTIONS
                : KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
 }
 
 void
-transactions_init_producer(struct transactions *transactions,
-                           const struct transaction_call *call,
-                           const struct kafka_init_producer_id_request *request,
-                           struct transaction_time time)
+coordinator_init_producer(struct coordinator *coordinator,
+                          const struct transaction_call *call,
+                          const struct kafka_init_producer_id_request *request,
+                          struct transaction_time time)
 {
-    int16_t error = init_check(transactions, request);
+    int16_t error = init_check(coordinator, request);
     struct transaction *transaction = NULL;
 
     if (error == KAFKA_ERROR_NONE) {
-        transaction = transaction__find(transactions, request->transactional_id);
+        transaction = transaction__find(coordinator, request->transactional_id);
         if (transaction == NULL)
-            transaction = transaction__add(transactions, request->transactional_id);
+            transaction = transaction__add(coordinator, request->transactional_id);
         if (transaction == NULL)
             error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
         else if (transaction->step != STEP_NONE)
@@ -184,10 +184,10 @@ transactions_init_producer(struct transactions *transactions,
         else if (!init_owns(transaction, request))
             error = KAFKA_ERROR_PRODUCER_FENCED;
         else if (transaction->state == TRANSACTION_ONGOING)
-            error = init_fence(transactions, transaction, time);
+            error = init_fence(coordinator, transaction, time);
     }
     if (error != KAFKA_ERROR_NONE) {
-        transactions__answer_init(transactions, call, error, NULL);
+        coordinator__answer_init(coordinator, call, error, NULL);
         return;
     }
     transaction->next_producer = init_next(transaction, request);
@@ -195,5 +195,5 @@ transactions_init_producer(struct transactions *transactions,
     transaction->asker_version = call->version;
     transaction->asker_token = call->token;
     transaction->step = STEP_ID;
-    init__ask_id(transactions, transaction, time);
+    init__ask_id(coordinator, transaction, time);
 }

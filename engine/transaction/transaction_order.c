@@ -4,43 +4,43 @@
 #include "engine/transaction/transaction_inner.h"
 
 void
-order__queue(struct transactions *transactions, struct transaction *transaction)
+order__queue(struct coordinator *coordinator, struct transaction *transaction)
 {
-    uint32_t idx = transaction__idx(transactions, transaction);
+    uint32_t idx = transaction__idx(coordinator, transaction);
 
     if (transaction->is_queued)
         return;
     transaction->is_queued = true;
     transaction->queue_next = SLAB_NONE;
-    if (transactions->queue_last == SLAB_NONE)
-        transactions->queue_first = idx;
+    if (coordinator->queue_last == SLAB_NONE)
+        coordinator->queue_first = idx;
     else
-        transaction__at(transactions, transactions->queue_last)->queue_next = idx;
-    transactions->queue_last = idx;
-    transactions->queue_count++;
+        transaction__at(coordinator, coordinator->queue_last)->queue_next = idx;
+    coordinator->queue_last = idx;
+    coordinator->queue_count++;
 }
 
 static struct transaction *
-order_pop(struct transactions *transactions)
+order_pop(struct coordinator *coordinator)
 {
-    struct transaction *transaction = transaction__at(transactions, transactions->queue_first);
+    struct transaction *transaction = transaction__at(coordinator, coordinator->queue_first);
 
     CHECK(transaction->is_queued);
-    transactions->queue_first = transaction->queue_next;
-    if (transactions->queue_first == SLAB_NONE)
-        transactions->queue_last = SLAB_NONE;
-    transactions->queue_count--;
+    coordinator->queue_first = transaction->queue_next;
+    if (coordinator->queue_first == SLAB_NONE)
+        coordinator->queue_last = SLAB_NONE;
+    coordinator->queue_count--;
     transaction->is_queued = false;
     return transaction;
 }
 
 uint32_t
-order__due(struct transactions *transactions, struct transaction *transaction, bool only_unadmitted)
+order__due(struct coordinator *coordinator, struct transaction *transaction, bool only_unadmitted)
 {
     uint32_t count = 0;
 
     for (uint32_t idx = transaction->partition_first; idx != SLAB_NONE;) {
-        struct transaction_partition *entry = partition__at(transactions, idx);
+        struct transaction_partition *entry = partition__at(coordinator, idx);
         idx = entry->after;
         if (only_unadmitted && entry->is_admitted)
             continue;
@@ -52,16 +52,16 @@ order__due(struct transactions *transactions, struct transaction *transaction, b
 }
 
 void
-order__retry(struct transactions *transactions, struct transaction *transaction)
+order__retry(struct coordinator *coordinator, struct transaction *transaction)
 {
     for (uint32_t idx = transaction->partition_first; idx != SLAB_NONE;) {
-        struct transaction_partition *entry = partition__at(transactions, idx);
+        struct transaction_partition *entry = partition__at(coordinator, idx);
         if (entry->order == ORDER_LATER)
             entry->order = ORDER_DUE;
         idx = entry->after;
     }
     transaction->retry_ns = NO_DEADLINE;
-    order__queue(transactions, transaction);
+    order__queue(coordinator, transaction);
 }
 
 /* ---- results */
@@ -94,56 +94,56 @@ order_done(struct transaction *transaction, struct transaction_partition *entry,
 
 /* What follows once no partition owes anything. */
 static void
-order_settle(struct transactions *transactions,
+order_settle(struct coordinator *coordinator,
              struct transaction *transaction,
              struct transaction_time time)
 {
     if (transaction->orders_left > 0)
         return;
     if (transaction->step == STEP_ADMIT)
-        add__admitted(transactions, transaction);
+        add__admitted(coordinator, transaction);
     else
-        end__marked(transactions, transaction, time);
+        end__marked(coordinator, transaction, time);
 }
 
 void
-transactions_ordered(struct transactions *transactions,
-                     uint32_t ticket,
-                     enum rc rc,
-                     struct transaction_time time)
+coordinator_ordered(struct coordinator *coordinator,
+                    uint32_t ticket,
+                    enum rc rc,
+                    struct transaction_time time)
 {
-    struct transaction_partition *entry = partition__at(transactions, ticket);
-    struct transaction *transaction = transaction__at(transactions, entry->transaction);
+    struct transaction_partition *entry = partition__at(coordinator, ticket);
+    struct transaction *transaction = transaction__at(coordinator, entry->transaction);
     bool is_marker = transaction->step == STEP_MARK;
 
     CHECK(entry->order == ORDER_OUT);
-    CHECK(transactions->orders_out > 0);
-    transactions->orders_out--;
+    CHECK(coordinator->orders_out > 0);
+    coordinator->orders_out--;
     if (is_marker && rc == RC_OK)
-        transactions->counters.markers++;
+        coordinator->counters.markers++;
     /* A newer epoch stands in that partition: this transaction is over there. */
     if (is_marker && rc != RC_OK && !order_is_gone(rc) && rc != RC_PRODUCER_EPOCH_STALE) {
-        transactions->counters.orders_repeated++;
+        coordinator->counters.orders_repeated++;
         entry->order = ORDER_LATER;
         transaction->retry_ns = time.now_ns + TRANSACTION_RETRY_NS;
-        transactions__wake(transactions, transaction->retry_ns);
+        coordinator__wake(coordinator, transaction->retry_ns);
         return;
     }
     order_done(transaction, entry, rc);
-    order_settle(transactions, transaction, time);
+    order_settle(coordinator, transaction, time);
 }
 
 /* ---- sending */
 
 /* True when nothing is left to be sent. */
 static bool
-order_send(struct transactions *transactions, struct transaction *transaction)
+order_send(struct coordinator *coordinator, struct transaction *transaction)
 {
-    const struct transactions_hooks *hooks = &transactions->config.hooks;
+    const struct coordinator_hooks *hooks = &coordinator->config.hooks;
     bool all = true;
 
     for (uint32_t idx = transaction->partition_first; idx != SLAB_NONE;) {
-        struct transaction_partition *entry = partition__at(transactions, idx);
+        struct transaction_partition *entry = partition__at(coordinator, idx);
         const struct transaction_order order = {
             .kind = transaction->step == STEP_ADMIT ? TRANSACTION_ADMIT : TRANSACTION_MARKER,
             .ticket = idx,
@@ -157,11 +157,11 @@ order_send(struct transactions *transactions, struct transaction *transaction)
         idx = entry->after;
         if (entry->order != ORDER_DUE)
             continue;
-        if (transactions->orders_out < transactions->config.limits.orders_max)
+        if (coordinator->orders_out < coordinator->config.limits.orders_max)
             result = hooks->order(hooks->ctx, &order);
         if (result == TRANSACTION_ORDER_SENT) {
             entry->order = ORDER_OUT;
-            transactions->orders_out++;
+            coordinator->orders_out++;
         } else if (result == TRANSACTION_ORDER_DONE) {
             order_done(transaction, entry, RC_OK);
         } else {
@@ -172,25 +172,25 @@ order_send(struct transactions *transactions, struct transaction *transaction)
 }
 
 static void
-order_go_on(struct transactions *transactions,
+order_go_on(struct coordinator *coordinator,
             struct transaction *transaction,
             struct transaction_time time)
 {
     if (transaction->step == STEP_ID) {
-        init__ask_id(transactions, transaction, time);
+        init__ask_id(coordinator, transaction, time);
         return;
     }
     CHECK(transaction->step == STEP_ADMIT || transaction->step == STEP_MARK);
-    if (!order_send(transactions, transaction))
-        order__queue(transactions, transaction);
-    order_settle(transactions, transaction, time);
+    if (!order_send(coordinator, transaction))
+        order__queue(coordinator, transaction);
+    order_settle(coordinator, transaction, time);
 }
 
 void
-order__pump(struct transactions *transactions, struct transaction_time time)
+order__pump(struct coordinator *coordinator, struct transaction_time time)
 {
-    uint32_t count = min_u32(transactions->queue_count, TRANSACTION_PUMP_MAX);
+    uint32_t count = min_u32(coordinator->queue_count, TRANSACTION_PUMP_MAX);
 
     for (uint32_t i = 0; i < count; i++)
-        order_go_on(transactions, order_pop(transactions), time);
+        order_go_on(coordinator, order_pop(coordinator), time);
 }

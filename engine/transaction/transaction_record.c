@@ -30,7 +30,7 @@ state_has_partitions(enum transaction_state state)
 
 /* Partitions of one topic that stand side by side share its name. */
 static void
-record_partitions(const struct transactions *transactions,
+record_partitions(const struct coordinator *coordinator,
                   const struct transaction *transaction,
                   struct writer *writer)
 {
@@ -38,7 +38,7 @@ record_partitions(const struct transactions *transactions,
     uint32_t topic_count = 0;
 
     for (uint32_t idx = transaction->partition_first; idx != SLAB_NONE;) {
-        const struct transaction_partition *first = partition__at(transactions, idx);
+        const struct transaction_partition *first = partition__at(coordinator, idx);
         const struct transaction_partition *entry = first;
         uint32_t count = 0;
         record_text(writer, partition__topic(first));
@@ -47,7 +47,7 @@ record_partitions(const struct transactions *transactions,
             writer_u32_be(writer, entry->partition);
             count++;
             idx = entry->after;
-            entry = idx == SLAB_NONE ? NULL : partition__at(transactions, idx);
+            entry = idx == SLAB_NONE ? NULL : partition__at(coordinator, idx);
         }
         if (count_at != NULL)
             put_u32_be(count_at, count);
@@ -58,15 +58,15 @@ record_partitions(const struct transactions *transactions,
 }
 
 static bool
-record_append(struct transactions *transactions,
+record_append(struct coordinator *coordinator,
               const struct transaction *transaction,
               const struct transaction_value *value,
               uint64_t *ret_number)
 {
-    const struct transactions_hooks *hooks = &transactions->config.hooks;
+    const struct coordinator_hooks *hooks = &coordinator->config.hooks;
     uint8_t key_memory[TRANSACTION_ID_BYTES_MAX + 4];
     struct writer key = writer_over(key_memory, sizeof(key_memory));
-    struct writer writer = writer_over(transactions->record, TRANSACTION_RECORD_BYTES_MAX);
+    struct writer writer = writer_over(coordinator->record, TRANSACTION_RECORD_BYTES_MAX);
     struct bytes body = {0};
 
     writer_u16_be(&key, KEY_TRANSACTION);
@@ -78,14 +78,14 @@ record_append(struct transactions *transactions,
         writer_u32_be(&writer, (uint32_t)value->producer.timeout_ms);
         writer_u8(&writer, (uint8_t)value->state);
         if (state_has_partitions(value->state))
-            record_partitions(transactions, transaction, &writer);
+            record_partitions(coordinator, transaction, &writer);
         else
             writer_u32_be(&writer, NO_PARTITIONS);
         writer_u64_be(&writer, (uint64_t)value->update_ms);
         writer_u64_be(&writer, (uint64_t)value->start_ms);
         body = (struct bytes){writer.begin, writer_count(&writer)};
     }
-    /* transactions_init() made sure that the largest record fits. */
+    /* coordinator_init() made sure that the largest record fits. */
     CHECK(!key.failed);
     CHECK(!writer.failed);
     return hooks->append(
@@ -93,50 +93,50 @@ record_append(struct transactions *transactions,
 }
 
 static void
-wait_add(struct transactions *transactions, struct transaction *transaction, uint64_t number)
+wait_add(struct coordinator *coordinator, struct transaction *transaction, uint64_t number)
 {
-    uint32_t idx = transaction__idx(transactions, transaction);
+    uint32_t idx = transaction__idx(coordinator, transaction);
 
     transaction->wait_number = number;
     transaction->wait_next = SLAB_NONE;
-    if (transactions->wait_last == SLAB_NONE)
-        transactions->wait_first = idx;
+    if (coordinator->wait_last == SLAB_NONE)
+        coordinator->wait_first = idx;
     else
-        transaction__at(transactions, transactions->wait_last)->wait_next = idx;
-    transactions->wait_last = idx;
+        transaction__at(coordinator, coordinator->wait_last)->wait_next = idx;
+    coordinator->wait_last = idx;
 }
 
 bool
-transaction__store(struct transactions *transactions,
+transaction__store(struct coordinator *coordinator,
                    struct transaction *transaction,
                    const struct transaction_value *value,
                    enum transaction_step step)
 {
     uint64_t number;
 
-    if (!record_append(transactions, transaction, value, &number))
+    if (!record_append(coordinator, transaction, value, &number))
         return false;
     transaction->step = (uint8_t)step;
-    wait_add(transactions, transaction, number);
+    wait_add(coordinator, transaction, number);
     return true;
 }
 
 bool
-transaction__store_gone(struct transactions *transactions, struct transaction *transaction)
+transaction__store_gone(struct coordinator *coordinator, struct transaction *transaction)
 {
     uint64_t number;
 
-    if (!record_append(transactions, transaction, NULL, &number))
+    if (!record_append(coordinator, transaction, NULL, &number))
         return false;
     transaction->step = STEP_EXPIRE;
-    wait_add(transactions, transaction, number);
+    wait_add(coordinator, transaction, number);
     return true;
 }
 
 /* ---- durable */
 
 static void
-step_stored(struct transactions *transactions,
+step_stored(struct coordinator *coordinator,
             struct transaction *transaction,
             enum rc rc,
             struct transaction_time time)
@@ -146,19 +146,19 @@ step_stored(struct transactions *transactions,
     transaction->step = STEP_NONE;
     switch (step) {
     case STEP_INIT:
-        init__stored(transactions, transaction, rc);
+        init__stored(coordinator, transaction, rc);
         break;
     case STEP_ADD:
-        add__stored(transactions, transaction, rc, time);
+        add__stored(coordinator, transaction, rc, time);
         break;
     case STEP_PREPARE:
-        end__prepared(transactions, transaction, rc, time);
+        end__prepared(coordinator, transaction, rc, time);
         break;
     case STEP_COMPLETE:
-        end__completed(transactions, transaction, rc, time);
+        end__completed(coordinator, transaction, rc, time);
         break;
     case STEP_EXPIRE:
-        time__expired(transactions, transaction, rc);
+        time__expired(coordinator, transaction, rc);
         break;
     case STEP_NONE:
     case STEP_ID:
@@ -169,19 +169,19 @@ step_stored(struct transactions *transactions,
 }
 
 void
-transactions_durable(struct transactions *transactions,
-                     uint64_t number,
-                     enum rc rc,
-                     struct transaction_time time)
+coordinator_durable(struct coordinator *coordinator,
+                    uint64_t number,
+                    enum rc rc,
+                    struct transaction_time time)
 {
-    while (transactions->wait_first != SLAB_NONE) {
-        struct transaction *transaction = transaction__at(transactions, transactions->wait_first);
+    while (coordinator->wait_first != SLAB_NONE) {
+        struct transaction *transaction = transaction__at(coordinator, coordinator->wait_first);
         if (transaction->wait_number > number)
             return;
-        transactions->wait_first = transaction->wait_next;
-        if (transactions->wait_first == SLAB_NONE)
-            transactions->wait_last = SLAB_NONE;
-        step_stored(transactions, transaction, rc, time);
+        coordinator->wait_first = transaction->wait_next;
+        if (coordinator->wait_first == SLAB_NONE)
+            coordinator->wait_last = SLAB_NONE;
+        step_stored(coordinator, transaction, rc, time);
     }
 }
 
@@ -198,7 +198,7 @@ replay_text(struct reader *reader)
 }
 
 static enum rc
-replay_partitions(struct transactions *transactions,
+replay_partitions(struct coordinator *coordinator,
                   struct transaction *transaction,
                   struct reader *value)
 {
@@ -215,9 +215,9 @@ replay_partitions(struct transactions *transactions,
             uint32_t partition = reader_u32_be(value);
             if (value->failed)
                 return RC_CORRUPT;
-            if (transaction__partition(transactions, transaction, topic, partition) != NULL)
+            if (transaction__partition(coordinator, transaction, topic, partition) != NULL)
                 continue;
-            if (transaction__partition_add(transactions, transaction, topic, partition) == NULL)
+            if (transaction__partition_add(coordinator, transaction, topic, partition) == NULL)
                 return RC_LIMIT;
         }
     }
@@ -227,9 +227,7 @@ replay_partitions(struct transactions *transactions,
 /* Puts an id into the state of a value. The log, not the table of moves, says what follows what:
  * a rewritten log begins anywhere. */
 static enum rc
-replay_value(struct transactions *transactions,
-             struct transaction *transaction,
-             struct reader *value)
+replay_value(struct coordinator *coordinator, struct transaction *transaction, struct reader *value)
 {
     int64_t last_id = transaction->producer.id;
 
@@ -242,11 +240,11 @@ replay_value(struct transactions *transactions,
     if (value->failed || state > TRANSACTION_COMPLETE_ABORT || transaction->producer.id < 0 ||
         transaction->producer.epoch < 0)
         return RC_CORRUPT;
-    transactions->state_counts[transaction->state]--;
-    transactions->state_counts[state]++;
+    coordinator->state_counts[transaction->state]--;
+    coordinator->state_counts[state]++;
     transaction->state = state;
-    transaction__partitions_drop(transactions, transaction, false);
-    enum rc rc = replay_partitions(transactions, transaction, value);
+    transaction__partitions_drop(coordinator, transaction, false);
+    enum rc rc = replay_partitions(coordinator, transaction, value);
     transaction->update_ms = (int64_t)reader_u64_be(value);
     transaction->start_ms = (int64_t)reader_u64_be(value);
     if (rc == RC_OK && value->failed)
@@ -257,10 +255,10 @@ replay_value(struct transactions *transactions,
 }
 
 enum rc
-transactions_replay(struct transactions *transactions,
-                    struct bytes key_bytes,
-                    struct bytes value_bytes,
-                    struct diag_trail *trail)
+coordinator_replay(struct coordinator *coordinator,
+                   struct bytes key_bytes,
+                   struct bytes value_bytes,
+                   struct diag_trail *trail)
 {
     struct reader key = reader_over(key_bytes.at, key_bytes.count);
     struct reader value = reader_over(value_bytes.at, value_bytes.count);
@@ -273,17 +271,17 @@ transactions_replay(struct transactions *transactions,
     struct bytes id = replay_text(&key);
     if (key.failed || id.count == 0 || id.count > TRANSACTION_ID_BYTES_MAX)
         return RC_CORRUPT;
-    struct transaction *transaction = transaction__find(transactions, id);
+    struct transaction *transaction = transaction__find(coordinator, id);
     if (value_bytes.at == NULL) {
         if (transaction != NULL)
-            transaction__remove(transactions, transaction);
+            transaction__remove(coordinator, transaction);
         return RC_OK;
     }
     if (reader_u16_be(&value) != VALUE_TRANSACTION)
         return value.failed ? RC_CORRUPT : RC_NEWER_FORMAT;
     if (transaction == NULL)
-        transaction = transaction__add(transactions, id);
-    enum rc rc = transaction == NULL ? RC_LIMIT : replay_value(transactions, transaction, &value);
+        transaction = transaction__add(coordinator, id);
+    enum rc rc = transaction == NULL ? RC_LIMIT : replay_value(coordinator, transaction, &value);
     if (rc == RC_LIMIT)
         diag_trail_add(trail,
                        "more than transaction.ids_max, transaction.partitions_max or "
@@ -294,7 +292,7 @@ transactions_replay(struct transactions *transactions,
 /* ---- after the replay */
 
 static void
-load_one(struct transactions *transactions,
+load_one(struct coordinator *coordinator,
          struct transaction *transaction,
          struct transaction_time time)
 {
@@ -306,15 +304,15 @@ load_one(struct transactions *transactions,
         if (left_ms > transaction->producer.timeout_ms)
             left_ms = transaction->producer.timeout_ms;
         transaction->deadline_ns = time.now_ns + (left_ms > 0 ? (uint64_t)left_ms * NS_PER_MS : 0);
-        transactions__wake(transactions, transaction->deadline_ns);
+        coordinator__wake(coordinator, transaction->deadline_ns);
         transaction->step = STEP_ADMIT;
-        transaction->orders_left = order__due(transactions, transaction, false);
-        transactions->settling++;
-        order__queue(transactions, transaction);
+        transaction->orders_left = order__due(coordinator, transaction, false);
+        coordinator->settling++;
+        order__queue(coordinator, transaction);
         break;
     case TRANSACTION_PREPARE_COMMIT:
     case TRANSACTION_PREPARE_ABORT:
-        end__mark(transactions, transaction);
+        end__mark(coordinator, transaction);
         break;
     default:
         break;
@@ -322,21 +320,21 @@ load_one(struct transactions *transactions,
 }
 
 void
-transactions_loaded(struct transactions *transactions, struct transaction_time time)
+coordinator_loaded(struct coordinator *coordinator, struct transaction_time time)
 {
-    for (uint32_t i = 0; i < transactions->ids_touched; i++) {
-        struct transaction *transaction = transaction__at(transactions, i);
+    for (uint32_t i = 0; i < coordinator->ids_touched; i++) {
+        struct transaction *transaction = transaction__at(coordinator, i);
         if (transaction->is_used)
-            load_one(transactions, transaction, time);
+            load_one(coordinator, transaction, time);
     }
-    transactions->expiry_ns = time.now_ns + TRANSACTION_EXPIRY_NS;
-    transactions__wake(transactions, time.now_ns + TRANSACTION_LOOK_NS);
+    coordinator->expiry_ns = time.now_ns + TRANSACTION_EXPIRY_NS;
+    coordinator__wake(coordinator, time.now_ns + TRANSACTION_LOOK_NS);
 }
 
 bool
-transactions_settled(const struct transactions *transactions)
+coordinator_settled(const struct coordinator *coordinator)
 {
-    return transactions->settling == 0;
+    return coordinator->settling == 0;
 }
 
 /* ---- rewriting: what keeps the log short */
@@ -349,10 +347,10 @@ step_waits_for_record(enum transaction_step step)
 }
 
 bool
-transactions_rewrite(struct transactions *transactions, uint64_t *cursor)
+coordinator_rewrite(struct coordinator *coordinator, uint64_t *cursor)
 {
-    for (; *cursor < transactions->ids_touched; (*cursor)++) {
-        const struct transaction *transaction = transaction__at(transactions, (uint32_t)*cursor);
+    for (; *cursor < coordinator->ids_touched; (*cursor)++) {
+        const struct transaction *transaction = transaction__at(coordinator, (uint32_t)*cursor);
         const struct transaction_value value = {
             .producer = transaction->producer,
             .state = (enum transaction_state)transaction->state,
@@ -363,7 +361,7 @@ transactions_rewrite(struct transactions *transactions, uint64_t *cursor)
         if (!transaction->is_used || transaction->producer.epoch < 0 ||
             step_waits_for_record((enum transaction_step)transaction->step))
             continue;
-        if (!record_append(transactions, transaction, &value, &number))
+        if (!record_append(coordinator, transaction, &value, &number))
             return false;
     }
     return true;

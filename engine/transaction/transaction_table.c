@@ -36,12 +36,12 @@ table_buckets(uint32_t entries)
 }
 
 static uint64_t
-table_layout(const struct transactions_limits *limits, struct table_part parts[PARTS])
+table_layout(const struct coordinator_limits *limits, struct table_part parts[PARTS])
 {
     uint64_t buckets = (uint64_t)table_buckets(limits->transactions_max) +
                        table_buckets(limits->partitions_max);
     const uint64_t bytes[PARTS] = {
-        [PART_SELF] = sizeof(struct transactions),
+        [PART_SELF] = sizeof(struct coordinator),
         [PART_IDS] = slab_footprint(sizeof(struct transaction), limits->transactions_max),
         [PART_PARTITIONS] = slab_footprint(sizeof(struct transaction_partition),
                                            limits->partitions_max),
@@ -59,7 +59,7 @@ table_layout(const struct transactions_limits *limits, struct table_part parts[P
 }
 
 uint64_t
-transactions_footprint(const struct transactions_limits *limits)
+coordinator_footprint(const struct coordinator_limits *limits)
 {
     struct table_part parts[PARTS];
 
@@ -81,7 +81,7 @@ table_take_buckets(uint32_t **at, uint32_t entries, uint32_t *ret_mask)
 
 /* The largest record names each partition with its own topic. */
 static bool
-table_limits_ok(const struct transactions_limits *limits)
+table_limits_ok(const struct coordinator_limits *limits)
 {
     uint64_t record_bytes = 512 + (uint64_t)limits->size_max * (TRANSACTION_TOPIC_BYTES_MAX + 10);
 
@@ -91,12 +91,12 @@ table_limits_ok(const struct transactions_limits *limits)
 }
 
 enum rc
-transactions_init(void *memory,
-                  const struct transactions_config *config,
-                  struct transactions **ret_transactions,
-                  struct diag_trail *trail)
+coordinator_init(void *memory,
+                 const struct coordinator_config *config,
+                 struct coordinator **ret_coordinator,
+                 struct diag_trail *trail)
 {
-    const struct transactions_limits *limits = &config->limits;
+    const struct coordinator_limits *limits = &config->limits;
     struct table_part parts[PARTS];
     uint8_t *base = memory;
 
@@ -105,52 +105,52 @@ transactions_init(void *memory,
         return RC_INVALID;
     }
     table_layout(limits, parts);
-    struct transactions *transactions = memory;
-    *transactions = (struct transactions){.config = *config};
-    slab_init(&transactions->ids,
+    struct coordinator *coordinator = memory;
+    *coordinator = (struct coordinator){.config = *config};
+    slab_init(&coordinator->ids,
               base + parts[PART_IDS].at,
               sizeof(struct transaction),
               limits->transactions_max);
-    slab_init(&transactions->partitions,
+    slab_init(&coordinator->partitions,
               base + parts[PART_PARTITIONS].at,
               sizeof(struct transaction_partition),
               limits->partitions_max);
-    slab_init(&transactions->batches,
+    slab_init(&coordinator->batches,
               base + parts[PART_BATCHES].at,
               sizeof(struct transaction_batch),
               TRANSACTION_BATCHES_MAX);
     uint32_t *buckets = (uint32_t *)(void *)(base + parts[PART_BUCKETS].at);
-    transactions->id_buckets = table_take_buckets(
-        &buckets, limits->transactions_max, &transactions->id_mask);
-    transactions->partition_buckets = table_take_buckets(
-        &buckets, limits->partitions_max, &transactions->partition_mask);
-    transactions->record = base + parts[PART_RECORD].at;
-    transactions->queue_first = SLAB_NONE;
-    transactions->queue_last = SLAB_NONE;
-    transactions->wait_first = SLAB_NONE;
-    transactions->wait_last = SLAB_NONE;
-    transactions->deadline_ns = NO_DEADLINE;
-    transactions->expiry_ns = NO_DEADLINE;
-    transactions->oldest_ms = INT64_MAX;
-    *ret_transactions = transactions;
+    coordinator->id_buckets = table_take_buckets(
+        &buckets, limits->transactions_max, &coordinator->id_mask);
+    coordinator->partition_buckets = table_take_buckets(
+        &buckets, limits->partitions_max, &coordinator->partition_mask);
+    coordinator->record = base + parts[PART_RECORD].at;
+    coordinator->queue_first = SLAB_NONE;
+    coordinator->queue_last = SLAB_NONE;
+    coordinator->wait_first = SLAB_NONE;
+    coordinator->wait_last = SLAB_NONE;
+    coordinator->deadline_ns = NO_DEADLINE;
+    coordinator->expiry_ns = NO_DEADLINE;
+    coordinator->oldest_ms = INT64_MAX;
+    *ret_coordinator = coordinator;
     return RC_OK;
 }
 
 /* ---- ids */
 
 static uint32_t *
-id_bucket(const struct transactions *transactions, struct bytes id)
+id_bucket(const struct coordinator *coordinator, struct bytes id)
 {
-    uint64_t hash = hash_xxh3(id.at, id.count, transactions->config.hash_seed);
+    uint64_t hash = hash_xxh3(id.at, id.count, coordinator->config.hash_seed);
 
-    return &transactions->id_buckets[hash & transactions->id_mask];
+    return &coordinator->id_buckets[hash & coordinator->id_mask];
 }
 
 struct transaction *
-transaction__find(const struct transactions *transactions, struct bytes id)
+transaction__find(const struct coordinator *coordinator, struct bytes id)
 {
-    for (uint32_t idx = *id_bucket(transactions, id); idx != SLAB_NONE;) {
-        struct transaction *transaction = transaction__at(transactions, idx);
+    for (uint32_t idx = *id_bucket(coordinator, id); idx != SLAB_NONE;) {
+        struct transaction *transaction = transaction__at(coordinator, idx);
         if (bytes__equal(transaction__id(transaction), id))
             return transaction;
         idx = transaction->next;
@@ -159,18 +159,18 @@ transaction__find(const struct transactions *transactions, struct bytes id)
 }
 
 struct transaction *
-transaction__add(struct transactions *transactions, struct bytes id)
+transaction__add(struct coordinator *coordinator, struct bytes id)
 {
-    uint32_t idx = slab_take(&transactions->ids);
+    uint32_t idx = slab_take(&coordinator->ids);
 
     CHECK(id.count > 0);
     CHECK(id.count <= TRANSACTION_ID_BYTES_MAX);
     if (idx == SLAB_NONE) {
-        transactions->counters.limits_reached++;
+        coordinator->counters.limits_reached++;
         return NULL;
     }
-    uint32_t *bucket = id_bucket(transactions, id);
-    struct transaction *transaction = transaction__at(transactions, idx);
+    uint32_t *bucket = id_bucket(coordinator, id);
+    struct transaction *transaction = transaction__at(coordinator, idx);
     /* Not the whole struct: the id's bytes are not worth clearing. */
     memset(transaction, 0, offsetof(struct transaction, id));
     transaction->is_used = true;
@@ -188,50 +188,50 @@ transaction__add(struct transactions *transactions, struct bytes id)
     transaction->id_count = (uint32_t)id.count;
     bytes_copy(transaction->id, sizeof(transaction->id), id.at, id.count);
     *bucket = idx;
-    if (idx >= transactions->ids_touched)
-        transactions->ids_touched = idx + 1;
-    transactions->state_counts[TRANSACTION_EMPTY]++;
-    transactions__wake(transactions, transactions->expiry_ns);
+    if (idx >= coordinator->ids_touched)
+        coordinator->ids_touched = idx + 1;
+    coordinator->state_counts[TRANSACTION_EMPTY]++;
+    coordinator__wake(coordinator, coordinator->expiry_ns);
     return transaction;
 }
 
 void
-transaction__remove(struct transactions *transactions, struct transaction *transaction)
+transaction__remove(struct coordinator *coordinator, struct transaction *transaction)
 {
-    uint32_t idx = transaction__idx(transactions, transaction);
-    uint32_t *link = id_bucket(transactions, transaction__id(transaction));
+    uint32_t idx = transaction__idx(coordinator, transaction);
+    uint32_t *link = id_bucket(coordinator, transaction__id(transaction));
 
     CHECK(!transaction->is_queued);
     CHECK(transaction->step == STEP_NONE);
     while (*link != idx)
-        link = &transaction__at(transactions, *link)->next;
+        link = &transaction__at(coordinator, *link)->next;
     *link = transaction->next;
-    transaction__partitions_drop(transactions, transaction, false);
-    transactions->state_counts[transaction->state]--;
+    transaction__partitions_drop(coordinator, transaction, false);
+    coordinator->state_counts[transaction->state]--;
     transaction->is_used = false;
-    slab_give(&transactions->ids, idx);
+    slab_give(&coordinator->ids, idx);
 }
 
 void
-transaction__move(struct transactions *transactions,
+transaction__move(struct coordinator *coordinator,
                   struct transaction *transaction,
                   enum transaction_state next)
 {
     CHECK((transaction_moves[transaction->state] & (1u << next)) != 0);
-    transactions->state_counts[transaction->state]--;
-    transactions->state_counts[next]++;
+    coordinator->state_counts[transaction->state]--;
+    coordinator->state_counts[next]++;
     transaction->state = (uint8_t)next;
 }
 
 int16_t
-transaction__check(const struct transactions *transactions,
+transaction__check(const struct coordinator *coordinator,
                    struct bytes id,
                    const struct transaction_producer *producer,
                    struct transaction **ret)
 {
     if (id.count == 0)
         return KAFKA_ERROR_INVALID_REQUEST;
-    struct transaction *transaction = transaction__find(transactions, id);
+    struct transaction *transaction = transaction__find(coordinator, id);
     if (transaction == NULL || transaction->producer.id != producer->id)
         return KAFKA_ERROR_INVALID_PRODUCER_ID_MAPPING;
     if (transaction->producer.epoch != producer->epoch)
@@ -241,36 +241,36 @@ transaction__check(const struct transactions *transactions,
 }
 
 void
-transactions__wake(struct transactions *transactions, uint64_t at_ns)
+coordinator__wake(struct coordinator *coordinator, uint64_t at_ns)
 {
-    transactions->deadline_ns = min_u64(transactions->deadline_ns, at_ns);
+    coordinator->deadline_ns = min_u64(coordinator->deadline_ns, at_ns);
 }
 
 /* ---- partitions */
 
 static uint32_t *
-partition_bucket(const struct transactions *transactions,
+partition_bucket(const struct coordinator *coordinator,
                  uint32_t transaction,
                  struct bytes topic,
                  uint32_t partition)
 {
-    uint64_t seed = transactions->config.hash_seed ^ ((uint64_t)transaction << 32 | partition);
+    uint64_t seed = coordinator->config.hash_seed ^ ((uint64_t)transaction << 32 | partition);
 
-    return &transactions->partition_buckets[hash_xxh3(topic.at, topic.count, seed) &
-                                            transactions->partition_mask];
+    return &coordinator->partition_buckets[hash_xxh3(topic.at, topic.count, seed) &
+                                           coordinator->partition_mask];
 }
 
 struct transaction_partition *
-transaction__partition(const struct transactions *transactions,
+transaction__partition(const struct coordinator *coordinator,
                        const struct transaction *transaction,
                        struct bytes topic,
                        uint32_t partition)
 {
-    uint32_t owner = transaction__idx(transactions, transaction);
-    uint32_t idx = *partition_bucket(transactions, owner, topic, partition);
+    uint32_t owner = transaction__idx(coordinator, transaction);
+    uint32_t idx = *partition_bucket(coordinator, owner, topic, partition);
 
     while (idx != SLAB_NONE) {
-        struct transaction_partition *entry = partition__at(transactions, idx);
+        struct transaction_partition *entry = partition__at(coordinator, idx);
         if (entry->transaction == owner && entry->partition == partition &&
             bytes__equal(partition__topic(entry), topic))
             return entry;
@@ -280,23 +280,23 @@ transaction__partition(const struct transactions *transactions,
 }
 
 struct transaction_partition *
-transaction__partition_add(struct transactions *transactions,
+transaction__partition_add(struct coordinator *coordinator,
                            struct transaction *transaction,
                            struct bytes topic,
                            uint32_t partition)
 {
-    uint32_t owner = transaction__idx(transactions, transaction);
-    uint32_t idx = transaction->partition_count < transactions->config.limits.size_max
-                       ? slab_take(&transactions->partitions)
+    uint32_t owner = transaction__idx(coordinator, transaction);
+    uint32_t idx = transaction->partition_count < coordinator->config.limits.size_max
+                       ? slab_take(&coordinator->partitions)
                        : SLAB_NONE;
 
     CHECK(topic.count <= TRANSACTION_TOPIC_BYTES_MAX);
     if (idx == SLAB_NONE) {
-        transactions->counters.limits_reached++;
+        coordinator->counters.limits_reached++;
         return NULL;
     }
-    uint32_t *bucket = partition_bucket(transactions, owner, topic, partition);
-    struct transaction_partition *entry = partition__at(transactions, idx);
+    uint32_t *bucket = partition_bucket(coordinator, owner, topic, partition);
+    struct transaction_partition *entry = partition__at(coordinator, idx);
     *entry = (struct transaction_partition){
         .transaction = owner,
         .partition = partition,
@@ -309,28 +309,28 @@ transaction__partition_add(struct transactions *transactions,
     if (transaction->partition_last == SLAB_NONE)
         transaction->partition_first = idx;
     else
-        partition__at(transactions, transaction->partition_last)->after = idx;
+        partition__at(coordinator, transaction->partition_last)->after = idx;
     transaction->partition_last = idx;
     transaction->partition_count++;
     return entry;
 }
 
 static void
-partition_free(struct transactions *transactions, uint32_t idx)
+partition_free(struct coordinator *coordinator, uint32_t idx)
 {
-    const struct transaction_partition *entry = partition__at(transactions, idx);
+    const struct transaction_partition *entry = partition__at(coordinator, idx);
     uint32_t *link = partition_bucket(
-        transactions, entry->transaction, partition__topic(entry), entry->partition);
+        coordinator, entry->transaction, partition__topic(entry), entry->partition);
 
     CHECK(entry->order != ORDER_OUT);
     while (*link != idx)
-        link = &partition__at(transactions, *link)->next;
+        link = &partition__at(coordinator, *link)->next;
     *link = entry->next;
-    slab_give(&transactions->partitions, idx);
+    slab_give(&coordinator->partitions, idx);
 }
 
 void
-transaction__partitions_drop(struct transactions *transactions,
+transaction__partitions_drop(struct coordinator *coordinator,
                              struct transaction *transaction,
                              bool only_new)
 {
@@ -339,14 +339,14 @@ transaction__partitions_drop(struct transactions *transactions,
     transaction->partition_last = SLAB_NONE;
     while (*link != SLAB_NONE) {
         uint32_t idx = *link;
-        struct transaction_partition *entry = partition__at(transactions, idx);
+        struct transaction_partition *entry = partition__at(coordinator, idx);
         if (only_new && !entry->is_new) {
             transaction->partition_last = idx;
             link = &entry->after;
             continue;
         }
         *link = entry->after;
-        partition_free(transactions, idx);
+        partition_free(coordinator, idx);
         transaction->partition_count--;
     }
 }

@@ -77,10 +77,10 @@ poll_control(void *ctx)
     return NULL;
 }
 
-static struct transactions_limits
-transactions_limits(void)
+static struct coordinator_limits
+coordinator_limits(void)
 {
-    return (struct transactions_limits){
+    return (struct coordinator_limits){
         .transactions_max = 16,
         .partitions_max = 64,
         .size_max = 32,
@@ -116,7 +116,7 @@ start(bool boot)
                    .calls_max = 8,
                    .operations_max = 8,
                    .pool_bytes = 16 * MIB,
-                   .transactions = transactions_limits(),
+                   .transactions = coordinator_limits(),
                    .groups = {.groups_max = 16,
                               .members_max = 16,
                               .size_max = 8,

@@ -81,7 +81,7 @@ state_of(const struct fixture *fixture)
     struct transaction_view view;
     uint32_t cursor = 0;
 
-    if (!transactions_next(fixture->control->transactions, &cursor, &view))
+    if (!coordinator_next(fixture->control->transactions, &cursor, &view))
         return TRANSACTION_STATES;
     return view.state;
 }

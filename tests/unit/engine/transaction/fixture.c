@@ -176,10 +176,10 @@ hook_scratch(void *ctx)
     return kafka_arena_over(fixture->scratch, sizeof(fixture->scratch));
 }
 
-struct transactions_limits
+struct coordinator_limits
 fixture_limits(void)
 {
-    return (struct transactions_limits){
+    return (struct coordinator_limits){
         .transactions_max = 16,
         .partitions_max = 64,
         .size_max = 20,
@@ -190,12 +190,12 @@ fixture_limits(void)
 }
 
 static struct fixture *
-fixture_bare(const struct transactions_limits *limits)
+fixture_bare(const struct coordinator_limits *limits)
 {
     struct fixture *fixture = kept(calloc(1, sizeof(*fixture)));
     struct diag_trail trail = {0};
 
-    fixture->config = (struct transactions_config){
+    fixture->config = (struct coordinator_config){
         .limits = *limits,
         .hooks = {.ctx = fixture,
                   .answer = hook_answer,
@@ -209,28 +209,27 @@ fixture_bare(const struct transactions_limits *limits)
     fixture->time = (struct transaction_time){.now_ns = NS_PER_S, .wall_ms = 1000000};
     fixture->next_token = 1;
     fixture->next_producer_id = 1000;
-    uint64_t bytes = round_up(transactions_footprint(limits), 4096);
+    uint64_t bytes = round_up(coordinator_footprint(limits), 4096);
     fixture->memory = kept(aligned_alloc(4096, bytes));
     memset(fixture->memory, 0, bytes);
-    cr_assert_eq(
-        transactions_init(fixture->memory, &fixture->config, &fixture->transactions, &trail),
-        RC_OK);
+    cr_assert_eq(coordinator_init(fixture->memory, &fixture->config, &fixture->coordinator, &trail),
+                 RC_OK);
     return fixture;
 }
 
 struct fixture *
-fixture_with(const struct transactions_limits *limits)
+fixture_with(const struct coordinator_limits *limits)
 {
     struct fixture *fixture = fixture_bare(limits);
 
-    transactions_loaded(fixture->transactions, fixture->time);
+    coordinator_loaded(fixture->coordinator, fixture->time);
     return fixture;
 }
 
 struct fixture *
 fixture_new(void)
 {
-    struct transactions_limits limits = fixture_limits();
+    struct coordinator_limits limits = fixture_limits();
 
     return fixture_with(&limits);
 }
@@ -246,13 +245,13 @@ fixture_restart(const struct fixture *fixture, uint32_t record_count)
     for (uint32_t i = 0; i < record_count; i++) {
         const struct fixture_record *record = &fixture->records[i];
         next->records[i] = *record;
-        cr_assert_eq(transactions_replay(next->transactions, record->key, record->value, &trail),
+        cr_assert_eq(coordinator_replay(next->coordinator, record->key, record->value, &trail),
                      RC_OK,
                      "%s",
                      trail.text);
     }
     next->record_count = record_count;
-    transactions_loaded(next->transactions, next->time);
+    coordinator_loaded(next->coordinator, next->time);
     return next;
 }
 
@@ -261,13 +260,13 @@ fixture_restart(const struct fixture *fixture, uint32_t record_count)
 void
 fixture_durable(struct fixture *fixture, enum rc rc)
 {
-    transactions_durable(fixture->transactions, fixture->record_count, rc, fixture->time);
+    coordinator_durable(fixture->coordinator, fixture->record_count, rc, fixture->time);
 }
 
 void
 fixture_tick(struct fixture *fixture)
 {
-    transactions_tick(fixture->transactions, fixture->time);
+    coordinator_tick(fixture->coordinator, fixture->time);
 }
 
 void
@@ -277,8 +276,8 @@ fixture_ordered(struct fixture *fixture, enum rc rc)
     uint32_t count = fixture->order_count;
     fixture->order_count = 0;
     for (uint32_t i = 0; i < count; i++)
-        transactions_ordered(
-            fixture->transactions, fixture->orders[i].order.ticket, rc, fixture->time);
+        coordinator_ordered(
+            fixture->coordinator, fixture->orders[i].order.ticket, rc, fixture->time);
 }
 
 void
@@ -298,7 +297,7 @@ fixture_pass(struct fixture *fixture, uint64_t ms)
         fixture->time.now_ns += step * NS_PER_MS;
         fixture->time.wall_ms += (int64_t)step;
         ms -= step;
-        if (transactions_deadline(fixture->transactions) <= fixture->time.now_ns)
+        if (coordinator_deadline(fixture->coordinator) <= fixture->time.now_ns)
             fixture_tick(fixture);
         if (!fixture->by_hand)
             fixture_settle(fixture);
@@ -324,7 +323,7 @@ fixture_view(const struct fixture *fixture, const char *id)
     struct transaction_view view;
     uint32_t cursor = 0;
 
-    while (transactions_next(fixture->transactions, &cursor, &view)) {
+    while (coordinator_next(fixture->coordinator, &cursor, &view)) {
         if (view.id.count == strlen(id) && memcmp(view.id.at, id, view.id.count) == 0)
             return view;
     }
@@ -362,7 +361,7 @@ init(struct fixture *fixture, const char *id, int32_t timeout_ms, struct produce
     request->transaction_timeout_ms = timeout_ms;
     request->producer_id = producer.id;
     request->producer_epoch = producer.epoch;
-    transactions_init_producer(fixture->transactions, &call, request, fixture->time);
+    coordinator_init_producer(fixture->coordinator, &call, request, fixture->time);
     return end(fixture, &call);
 }
 
@@ -440,7 +439,7 @@ fixture_add(struct fixture *fixture, const struct add *add)
         request->v3_and_below_topics.at = topics;
         request->v3_and_below_topics.count = count;
     }
-    transactions_add_partitions(fixture->transactions, &call, request, fixture->time);
+    coordinator_add_partitions(fixture->coordinator, &call, request, fixture->time);
     return end(fixture, &call);
 }
 
@@ -454,7 +453,7 @@ fixture_add_offsets(struct fixture *fixture, const char *id, struct producer pro
     request->producer_id = producer.id;
     request->producer_epoch = producer.epoch;
     request->group_id = text("group");
-    transactions_add_offsets(fixture->transactions, &call, request, fixture->time);
+    coordinator_add_offsets(fixture->coordinator, &call, request, fixture->time);
     return end(fixture, &call);
 }
 
@@ -468,7 +467,7 @@ fixture_end(struct fixture *fixture, const char *id, struct producer producer, b
     request->producer_id = producer.id;
     request->producer_epoch = producer.epoch;
     request->committed = commit;
-    transactions_end(fixture->transactions, &call, request, fixture->time);
+    coordinator_end(fixture->coordinator, &call, request, fixture->time);
     return end(fixture, &call);
 }
 
@@ -480,7 +479,7 @@ fixture_describe(struct fixture *fixture, const char *id)
     struct kafka_describe_transactions_request request = {
         .transactional_ids = {.at = &name, .count = 1}};
 
-    transactions_describe(fixture->transactions, &call, &request);
+    coordinator_describe(fixture->coordinator, &call, &request);
     return call.token;
 }
 
@@ -489,6 +488,6 @@ fixture_list(struct fixture *fixture, const struct kafka_list_transactions_reque
 {
     struct transaction_call call = begin(fixture, KAFKA_LIST_TRANSACTIONS, 1);
 
-    transactions_list(fixture->transactions, &call, request, fixture->time);
+    coordinator_list(fixture->coordinator, &call, request, fixture->time);
     return call.token;
 }

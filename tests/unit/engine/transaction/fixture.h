@@ -38,9 +38,9 @@ struct fixture_order {
 };
 
 struct fixture {
-    struct transactions *transactions;
+    struct coordinator *coordinator;
     void *memory;
-    struct transactions_config config;
+    struct coordinator_config config;
     struct transaction_time time;
     struct fixture_answer answers[FIXTURE_TOKENS];
     int16_t api[FIXTURE_TOKENS]; /* of the request with this token */
@@ -60,8 +60,8 @@ struct fixture {
 
 /* On the heap; freed with the process of the test. */
 struct fixture *fixture_new(void);
-struct fixture *fixture_with(const struct transactions_limits *limits);
-struct transactions_limits fixture_limits(void);
+struct fixture *fixture_with(const struct coordinator_limits *limits);
+struct coordinator_limits fixture_limits(void);
 struct bytes text(const char *text);
 
 struct producer {

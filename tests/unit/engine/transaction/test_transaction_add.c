@@ -158,7 +158,7 @@ Test(transaction_add, answers_a_batch_once_when_its_last_part_is_done, .timeout 
     const struct transaction_call call = {.token = 60000, .version = 4};
 
     fixture->api[60000] = KAFKA_ADD_PARTITIONS_TO_TXN;
-    transactions_add_partitions(fixture->transactions, &call, &request, fixture->time);
+    coordinator_add_partitions(fixture->coordinator, &call, &request, fixture->time);
     cr_expect(fixture_is_waiting(fixture, 60000));
     fixture_settle(fixture);
     cr_expect_eq(fixture_answer(fixture, 60000)->errors[0], 0);
@@ -169,22 +169,20 @@ Test(transaction_add, holds_the_offsets_of_groups_like_a_partition, .timeout = 1
 {
     struct fixture *fixture = fixture_new();
     struct producer producer = fixture_producer(fixture, "a");
-    struct transactions *transactions = fixture->transactions;
+    struct coordinator *coordinator = fixture->coordinator;
 
-    cr_expect_eq(transactions_check_offsets(transactions, text("a"), producer.id, producer.epoch),
+    cr_expect_eq(coordinator_check_offsets(coordinator, text("a"), producer.id, producer.epoch),
                  KAFKA_ERROR_INVALID_TXN_STATE,
                  "before AddOffsetsToTxn");
     cr_expect_eq(fixture_answer(fixture, fixture_add_offsets(fixture, "a", producer))->error, 0);
-    cr_expect_eq(transactions_check_offsets(transactions, text("a"), producer.id, producer.epoch),
-                 0);
-    cr_expect_eq(
-        transactions_check_offsets(transactions, text("a"), producer.id, producer.epoch - 1),
-        KAFKA_ERROR_INVALID_PRODUCER_EPOCH);
-    cr_expect_eq(transactions_check_offsets(transactions, text("b"), producer.id, producer.epoch),
+    cr_expect_eq(coordinator_check_offsets(coordinator, text("a"), producer.id, producer.epoch), 0);
+    cr_expect_eq(coordinator_check_offsets(coordinator, text("a"), producer.id, producer.epoch - 1),
+                 KAFKA_ERROR_INVALID_PRODUCER_EPOCH);
+    cr_expect_eq(coordinator_check_offsets(coordinator, text("b"), producer.id, producer.epoch),
                  KAFKA_ERROR_INVALID_PRODUCER_ID_MAPPING);
     fixture->by_hand = true;
     fixture_end(fixture, "a", producer, true);
-    cr_expect_eq(transactions_check_offsets(transactions, text("a"), producer.id, producer.epoch),
+    cr_expect_eq(coordinator_check_offsets(coordinator, text("a"), producer.id, producer.epoch),
                  KAFKA_ERROR_INVALID_TXN_STATE,
                  "nothing comes in behind the decision");
     fixture_durable(fixture, RC_OK);

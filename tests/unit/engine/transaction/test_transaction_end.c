@@ -67,8 +67,8 @@ Test(transaction_end, answers_when_the_decision_is_durable, .timeout = 10)
     cr_expect_eq(
         end_error(fixture, producer, false), KAFKA_ERROR_INVALID_TXN_STATE, "row COMPLETE_COMMIT");
     cr_expect_eq(fixture_view(fixture, "a").partition_count, 0);
-    cr_expect_eq(transactions_counters(fixture->transactions)->markers, 2);
-    cr_expect_eq(transactions_counters(fixture->transactions)->commits, 1);
+    cr_expect_eq(coordinator_counters(fixture->coordinator)->markers, 2);
+    cr_expect_eq(coordinator_counters(fixture->coordinator)->commits, 1);
 }
 
 Test(transaction_end, aborts_and_is_told_so_again, .timeout = 10)
@@ -89,7 +89,7 @@ Test(transaction_end, aborts_and_is_told_so_again, .timeout = 10)
     cr_expect_eq(end_error(fixture, producer, false), 0, "row COMPLETE_ABORT");
     cr_expect_eq(
         end_error(fixture, producer, true), KAFKA_ERROR_INVALID_TXN_STATE, "row COMPLETE_ABORT");
-    cr_expect_eq(transactions_counters(fixture->transactions)->aborts_asked, 1);
+    cr_expect_eq(coordinator_counters(fixture->coordinator)->aborts_asked, 1);
 }
 
 Test(transaction_end, stays_open_when_the_decision_is_lost, .timeout = 10)
@@ -124,7 +124,7 @@ Test(transaction_end, repeats_refused_markers_until_they_are_taken, .timeout = 1
         fixture_pass(fixture, 100);
         cr_assert_eq(fixture->order_count, 2);
     }
-    cr_expect_eq(transactions_counters(fixture->transactions)->orders_repeated, 10);
+    cr_expect_eq(coordinator_counters(fixture->coordinator)->orders_repeated, 10);
     fixture_settle(fixture);
     cr_expect_eq(fixture_view(fixture, "a").state, TRANSACTION_COMPLETE_COMMIT);
 }
@@ -174,7 +174,7 @@ Test(transaction_end, offers_the_end_again_when_its_record_is_lost, .timeout = 1
 
 Test(transaction_end, keeps_orders_within_their_limit, .timeout = 10)
 {
-    struct transactions_limits limits = fixture_limits();
+    struct coordinator_limits limits = fixture_limits();
     limits.orders_max = 3;
     struct fixture *fixture = fixture_with(&limits);
     struct producer producer = open_transaction(fixture, "t9:0,t9:1,t9:2,t9:3,t9:4,t9:5,t9:6");

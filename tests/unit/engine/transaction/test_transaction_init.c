@@ -53,7 +53,7 @@ Test(transaction_init, forgets_an_id_whose_first_record_is_lost, .timeout = 10)
     uint64_t full = fixture_init(fixture, "a", 1000);
     cr_expect_eq(fixture_answer(fixture, full)->error, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
     fixture->log_full = false;
-    cr_expect_eq(transactions_count(fixture->transactions, TRANSACTION_EMPTY), 0);
+    cr_expect_eq(coordinator_count(fixture->coordinator, TRANSACTION_EMPTY), 0);
     cr_expect_eq(fixture_producer(fixture, "a").epoch, 0);
 }
 
@@ -120,7 +120,7 @@ Test(transaction_init, aborts_what_the_former_producer_left_open, .timeout = 10)
     fixture_settle(fixture);
     fixture->by_hand = false;
     cr_expect_eq(fixture_producer(fixture, "a").epoch, old.epoch + 2);
-    cr_expect_eq(transactions_counters(fixture->transactions)->aborts_fenced, 1);
+    cr_expect_eq(coordinator_counters(fixture->coordinator)->aborts_fenced, 1);
 }
 
 Test(transaction_init, goes_on_when_the_fencing_record_is_lost, .timeout = 10)
@@ -170,10 +170,10 @@ Test(transaction_init, changes_the_producer_id_when_its_epochs_are_used_up, .tim
                        0, 0,   1,  255, 255, 255, 255, 255, 255, 255, 255};
     struct diag_trail trail = {0};
 
-    cr_assert_eq(transactions_replay(fixture->transactions,
-                                     (struct bytes){key, sizeof(key)},
-                                     (struct bytes){value, sizeof(value)},
-                                     &trail),
+    cr_assert_eq(coordinator_replay(fixture->coordinator,
+                                    (struct bytes){key, sizeof(key)},
+                                    (struct bytes){value, sizeof(value)},
+                                    &trail),
                  RC_OK);
     struct producer last = fixture_producer(fixture, "a");
     cr_expect_eq(last.id, producer.id);
@@ -201,6 +201,6 @@ Test(transaction_init, refuses_one_id_too_many_by_its_limit, .timeout = 10)
     }
     cr_expect_eq(fixture_answer(fixture, fixture_init(fixture, "more", 1000))->error,
                  KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
-    cr_expect_eq(transactions_counters(fixture->transactions)->limits_reached, 1);
+    cr_expect_eq(coordinator_counters(fixture->coordinator)->limits_reached, 1);
     cr_expect_eq(fixture_producer(fixture, "id3").epoch, 1, "known ones go on");
 }

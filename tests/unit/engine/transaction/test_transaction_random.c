@@ -139,7 +139,7 @@ Test(transaction_random, agrees_with_its_log_and_with_what_it_told, .timeout = 1
         /* The log as it would be without what was lost: written anew. */
         uint64_t cursor = 0;
         uint32_t first = fixture->record_count;
-        cr_assert(transactions_rewrite(fixture->transactions, &cursor));
+        cr_assert(coordinator_rewrite(fixture->coordinator, &cursor));
         uint32_t count = fixture->record_count - first;
         memmove(fixture->records, fixture->records + first, count * sizeof(fixture->records[0]));
         struct fixture *next = fixture_restart(fixture, count);

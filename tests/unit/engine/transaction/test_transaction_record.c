@@ -16,10 +16,8 @@ replay(struct fixture *fixture, const void *key, size_t key_count, const void *v
 {
     struct diag_trail trail = {0};
 
-    return transactions_replay(fixture->transactions,
-                               (struct bytes){key, key_count},
-                               (struct bytes){value, count},
-                               &trail);
+    return coordinator_replay(
+        fixture->coordinator, (struct bytes){key, key_count}, (struct bytes){value, count}, &trail);
 }
 
 Test(transaction_replay, refuses_damaged_records_and_skips_other_kinds, .timeout = 10)
@@ -52,15 +50,15 @@ Test(transaction_replay, refuses_damaged_records_and_skips_other_kinds, .timeout
 
 Test(transaction_replay, names_the_limit_that_the_log_exceeds, .timeout = 10)
 {
-    struct transactions_limits limits = fixture_limits();
+    struct coordinator_limits limits = fixture_limits();
     limits.partitions_max = 2;
     struct fixture *fixture = fixture_with(&limits);
     struct diag_trail trail = {0};
 
-    cr_expect_eq(transactions_replay(fixture->transactions,
-                                     (struct bytes){golden_key, sizeof(golden_key)},
-                                     (struct bytes){golden_value, sizeof(golden_value)},
-                                     &trail),
+    cr_expect_eq(coordinator_replay(fixture->coordinator,
+                                    (struct bytes){golden_key, sizeof(golden_key)},
+                                    (struct bytes){golden_value, sizeof(golden_value)},
+                                    &trail),
                  RC_LIMIT);
     cr_expect_not_null(strstr(trail.text, "transaction.partitions_max"));
 }
@@ -90,12 +88,12 @@ check_prefix(const struct fixture *fixture, uint32_t count, const char *id)
 
     if (count == 0) {
         cr_expect_eq(view.state, TRANSACTION_STATES);
-        cr_expect(transactions_settled(next->transactions));
+        cr_expect(coordinator_settled(next->coordinator));
         return;
     }
     enum transaction_state before = view.state;
     bool is_open = before == TRANSACTION_ONGOING;
-    cr_expect_eq(transactions_settled(next->transactions), !is_open);
+    cr_expect_eq(coordinator_settled(next->coordinator), !is_open);
     fixture_tick(next);
     cr_expect_eq(next->order_count, view.partition_count);
     for (uint32_t i = 0; i < next->order_count; i++) {
@@ -104,7 +102,7 @@ check_prefix(const struct fixture *fixture, uint32_t count, const char *id)
         cr_expect_eq(next->orders[i].order.is_commit, before == TRANSACTION_PREPARE_COMMIT);
     }
     fixture_settle(next);
-    cr_expect(transactions_settled(next->transactions));
+    cr_expect(coordinator_settled(next->coordinator));
     view = fixture_view(next, id);
     if (before == TRANSACTION_PREPARE_COMMIT)
         cr_expect_eq(view.state, TRANSACTION_COMPLETE_COMMIT);
@@ -167,9 +165,9 @@ Test(transaction_rewrite, keeps_all_that_lives, .timeout = 10)
     fixture_add(fixture, &add); /* its record is under way */
     uint32_t before = fixture->record_count - 1;
     fixture->log_full = true;
-    cr_expect(!transactions_rewrite(fixture->transactions, &cursor));
+    cr_expect(!coordinator_rewrite(fixture->coordinator, &cursor));
     fixture->log_full = false;
-    cr_expect(transactions_rewrite(fixture->transactions, &cursor));
+    cr_expect(coordinator_rewrite(fixture->coordinator, &cursor));
     fixture_settle(fixture);
     /* Only what stands from there on is left. */
     uint32_t count = fixture->record_count - before;

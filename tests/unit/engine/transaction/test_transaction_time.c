@@ -17,7 +17,7 @@ Test(transaction_time, aborts_what_lasts_too_long_and_fences_its_producer, .time
     cr_expect_eq(fixture_view(fixture, "a").state, TRANSACTION_COMPLETE_ABORT);
     cr_expect_eq(fixture_answer(fixture, fixture_end(fixture, "a", producer, true))->error,
                  KAFKA_ERROR_PRODUCER_FENCED);
-    cr_expect_eq(transactions_counters(fixture->transactions)->aborts_expired, 1);
+    cr_expect_eq(coordinator_counters(fixture->coordinator)->aborts_expired, 1);
     cr_expect_eq(fixture_producer(fixture, "a").epoch, producer.epoch + 2);
 }
 
@@ -44,10 +44,10 @@ Test(transaction_time, tells_the_oldest_transaction, .timeout = 10)
 
     fixture_add(fixture, &add);
     fixture_pass(fixture, 5000);
-    cr_expect_eq(transactions_oldest_ms(fixture->transactions), 1000000);
+    cr_expect_eq(coordinator_oldest_ms(fixture->coordinator), 1000000);
     fixture_end(fixture, "a", producer, true);
     fixture_pass(fixture, 3000);
-    cr_expect_eq(transactions_oldest_ms(fixture->transactions), INT64_MAX);
+    cr_expect_eq(coordinator_oldest_ms(fixture->coordinator), INT64_MAX);
 }
 
 Test(transaction_time, forgets_ids_that_nobody_uses, .timeout = 10)
@@ -63,7 +63,7 @@ Test(transaction_time, forgets_ids_that_nobody_uses, .timeout = 10)
     fixture_pass(fixture, 400000);
     cr_expect_eq(fixture_view(fixture, "a").state, TRANSACTION_STATES);
     cr_expect_eq(fixture_view(fixture, "b").state, TRANSACTION_EMPTY);
-    cr_expect_eq(transactions_counters(fixture->transactions)->ids_expired, 1);
+    cr_expect_eq(coordinator_counters(fixture->coordinator)->ids_expired, 1);
     struct fixture *next = fixture_restart(fixture, fixture->record_count);
     cr_expect_eq(fixture_view(next, "a").state, TRANSACTION_STATES, "the tombstone is in the log");
 }
@@ -75,7 +75,7 @@ Test(transaction_time, keeps_an_id_whose_tombstone_is_lost, .timeout = 10)
 
     fixture->by_hand = true;
     fixture_pass(fixture, 700000);
-    cr_expect_eq(transactions_count(fixture->transactions, TRANSACTION_DEAD), 1);
+    cr_expect_eq(coordinator_count(fixture->coordinator, TRANSACTION_DEAD), 1);
     cr_expect_eq(fixture_answer(fixture, fixture_init(fixture, "a", 1000))->error,
                  KAFKA_ERROR_CONCURRENT_TRANSACTIONS);
     fixture_durable(fixture, RC_NO_SPACE);
@@ -121,7 +121,7 @@ Test(transaction_admin, describes_and_lists, .timeout = 10)
     struct transaction_partition_view partition;
     uint32_t cursor = UINT32_MAX;
     uint32_t count = 0;
-    while (transactions_next_partition(fixture->transactions, text("a"), &cursor, &partition))
+    while (coordinator_next_partition(fixture->coordinator, text("a"), &cursor, &partition))
         count++;
     cr_expect_eq(count, 3);
 }
