@@ -102,15 +102,27 @@ void cli_conf_set(const struct cli_args *args,
                   const char *key,
                   const char *value);
 
-/* topic.c: what the verbs on topics share */
 /* Waits for the event of an admin request that is already queued. NULL: a message was printed,
  * *ret_status set. */
-rd_kafka_event_t *cli_topic_wait(const struct cli_args *args,
-                                 rd_kafka_queue_t *queue,
-                                 const char *what,
-                                 int *ret_status);
+rd_kafka_event_t *
+cli_wait(const struct cli_args *args, rd_kafka_queue_t *queue, const char *what, int *ret_status);
 /* Options of an admin request; destroyed by the caller. */
-rd_kafka_AdminOptions_t *cli_topic_options(rd_kafka_t *client, rd_kafka_admin_op_t operation);
+rd_kafka_AdminOptions_t *cli_admin_options(rd_kafka_t *client, rd_kafka_admin_op_t operation);
+
+/* What a verb holds that asks the server for several things in a row. Its handle is a consumer's: a
+ * producer's would create the topics that it asks for. */
+struct cli_command {
+    const struct cli_args *args;
+    rd_kafka_t *client;
+    rd_kafka_queue_t *queue;
+    int status; /* exit code so far */
+};
+/* False: a message was printed, command->status is the exit code and nothing is to be ended. */
+bool cli_command_begin(struct cli_command *command, const struct cli_args *args);
+/* Gives everything back; returns the exit code. */
+int cli_command_end(struct cli_command *command);
+/* cli_wait() on the command's queue and status. */
+rd_kafka_event_t *cli_command_wait(struct cli_command *command, const char *what);
 
 int cli_topic_create(const struct cli_args *args);
 int cli_topic_list(const struct cli_args *args);
@@ -127,5 +139,7 @@ int cli_consume(const struct cli_args *args);
 int cli_doctor(const struct cli_args *args);
 int cli_verify(const struct cli_args *args);
 int cli_dump(const struct cli_args *args);
+int cli_completion(const struct cli_args *args);
+int cli_man(const struct cli_args *args);
 
 #endif

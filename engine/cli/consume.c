@@ -17,10 +17,12 @@ struct consume {
     const char *topic;
     const char *key_separator;
     int64_t count_max; /* -1: no limit */
+    const char *group; /* NULL: partitions are assigned by hand and nothing is committed */
     bool follow;
     bool offsets;
     uint64_t printed;
-    uint32_t partitions_open; /* not yet at their end */
+    uint32_t partitions_open;               /* not yet at their end; without a group */
+    rd_kafka_topic_partition_list_t *ended; /* partitions at their end; with a group */
 };
 
 static _Atomic int consume_interrupted;
@@ -171,6 +173,40 @@ consume_begin(struct consume *consume, rd_kafka_topic_partition_list_t *list)
     return CLI_OK;
 }
 
+/* ---- as a member of a group */
+
+/* A record was printed: its offset may be committed, and its partition has gone on. */
+static void
+consume_store(struct consume *consume, const rd_kafka_message_t *message)
+{
+    rd_kafka_topic_partition_list_t *one = rd_kafka_topic_partition_list_new(1);
+
+    rd_kafka_topic_partition_list_add(one, consume->topic, message->partition)->offset =
+        message->offset + 1;
+    /* Fails for a partition that was taken away meanwhile; its new owner prints it again. */
+    (void)rd_kafka_offsets_store(consume->client, one);
+    rd_kafka_topic_partition_list_destroy(one);
+    (void)rd_kafka_topic_partition_list_del(consume->ended, consume->topic, message->partition);
+}
+
+/* Whether all partitions that the group has given us are at their end. */
+static bool
+consume_all_ended(struct consume *consume, int32_t partition)
+{
+    rd_kafka_topic_partition_list_t *owned = NULL;
+
+    if (rd_kafka_topic_partition_list_find(consume->ended, consume->topic, partition) == NULL)
+        rd_kafka_topic_partition_list_add(consume->ended, consume->topic, partition);
+    if (rd_kafka_assignment(consume->client, &owned) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return false;
+    bool all = owned->cnt > 0;
+    for (int i = 0; i < owned->cnt; i++)
+        all = all && rd_kafka_topic_partition_list_find(
+                         consume->ended, owned->elems[i].topic, owned->elems[i].partition) != NULL;
+    rd_kafka_topic_partition_list_destroy(owned);
+    return all;
+}
+
 /* Returns true to go on. */
 static bool
 consume_take(struct consume *consume, rd_kafka_message_t *message, int *ret_status)
@@ -178,10 +214,14 @@ consume_take(struct consume *consume, rd_kafka_message_t *message, int *ret_stat
     switch (message->err) {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
         consume_print(consume, message);
+        if (consume->group != NULL)
+            consume_store(consume, message);
         return consume->count_max < 0 || consume->printed < (uint64_t)consume->count_max;
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
         if (consume->follow)
             return true;
+        if (consume->group != NULL)
+            return !consume_all_ended(consume, message->partition);
         return --consume->partitions_open > 0;
     default:
         *ret_status = cli_fail_kafka(
@@ -211,18 +251,89 @@ consume_loop(struct consume *consume)
 }
 
 static rd_kafka_conf_t *
-consume_conf(const struct cli_args *args)
+consume_conf(const struct consume *consume)
 {
+    const struct cli_args *args = consume->args;
     rd_kafka_conf_t *conf = cli_conf(args);
+    const char *from = cli_text(args, "from", "beginning");
 
-    /* Partitions are assigned by hand; the group name is only what librdkafka asks for and nothing
-     * is committed. */
-    cli_conf_set(args, conf, "group.id", "eagre-cli");
-    cli_conf_set(args, conf, "enable.auto.commit", "false");
+    /* Without a group the name is only what librdkafka asks for, and nothing is committed. With one
+     * an offset is stored when its record was printed, and committed now and then and at the end.
+     */
+    cli_conf_set(args, conf, "group.id", consume->group != NULL ? consume->group : "eagre-cli");
+    cli_conf_set(args, conf, "enable.auto.commit", consume->group != NULL ? "true" : "false");
+    cli_conf_set(args, conf, "enable.auto.offset.store", "false");
     cli_conf_set(args, conf, "enable.partition.eof", "true");
-    cli_conf_set(args, conf, "auto.offset.reset", "error");
+    cli_conf_set(args,
+                 conf,
+                 "auto.offset.reset",
+                 consume->group == NULL     ? "error"
+                 : strcmp(from, "end") == 0 ? "latest"
+                                            : "earliest");
     cli_conf_set(args, conf, "fetch.message.max.bytes", "1048576");
     return conf;
+}
+
+/* Partitions by hand: all of the topic or one, from a place of the caller's choice. */
+static int
+consume_assigned(struct consume *consume)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    int status = consume_partitions(consume, list);
+
+    if (status == CLI_OK)
+        status = consume_begin(consume, list);
+    if (status == CLI_OK) {
+        consume->partitions_open = (uint32_t)list->cnt;
+        rd_kafka_resp_err_t error = rd_kafka_assign(consume->client, list);
+        status = error == RD_KAFKA_RESP_ERR_NO_ERROR
+                     ? consume_loop(consume)
+                     : cli_fail_kafka(consume->args, error, consume->topic, NULL);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}
+
+/* Partitions as the group shares them, from where the group is. */
+static int
+consume_subscribed(struct consume *consume)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    int status = consume_partitions(consume, list); /* a topic that is not there is told at once */
+
+    rd_kafka_topic_partition_list_destroy(list);
+    if (status != CLI_OK)
+        return status;
+    consume->ended = rd_kafka_topic_partition_list_new(16);
+    list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, consume->topic, RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t error = rd_kafka_subscribe(consume->client, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    status = error == RD_KAFKA_RESP_ERR_NO_ERROR
+                 ? consume_loop(consume)
+                 : cli_fail_kafka(consume->args, error, consume->topic, NULL);
+    rd_kafka_topic_partition_list_destroy(consume->ended);
+    return status;
+}
+
+/* What contradicts --group; CLI_OK: nothing. */
+static int
+consume_check_group(const struct cli_args *args)
+{
+    const char *from = cli_text(args, "from", "beginning");
+
+    if (cli_flag(args, "partition") || cli_flag(args, "from-time") || cli_flag(args, "native"))
+        return cli_fail(args,
+                        CLI_USAGE,
+                        "--group shares partitions and knows where it is: not with --partition, "
+                        "--from-time or --native (eagre group reset-offsets moves it)");
+    if (strcmp(from, "beginning") != 0 && strcmp(from, "end") != 0)
+        return cli_fail(args,
+                        CLI_USAGE,
+                        "--from %s: with --group only beginning or end, for a group without "
+                        "offsets",
+                        from);
+    return CLI_OK;
 }
 
 int
@@ -231,34 +342,27 @@ cli_consume(const struct cli_args *args)
     struct consume consume = {
         .args = args,
         .topic = args->words[0],
+        .group = cli_text(args, "group", NULL),
         .key_separator = cli_text(args, "key-separator", NULL),
         .count_max = cli_number(args, "count", -1, 0, INT64_MAX),
         .follow = cli_flag(args, "follow"),
         .offsets = cli_flag(args, "offsets"),
     };
 
+    if (consume.group != NULL && consume_check_group(args) != CLI_OK)
+        return CLI_USAGE;
     if (cli_flag(args, "native"))
         return cli_consume_native(args, cli_text(args, "native", ""));
     signal(SIGINT, consume_on_signal);
     signal(SIGTERM, consume_on_signal);
-    consume.client = cli_client(args, RD_KAFKA_CONSUMER, consume_conf(args));
+    consume.client = cli_client(args, RD_KAFKA_CONSUMER, consume_conf(&consume));
     if (consume.client == NULL)
         return CLI_FAILED;
     rd_kafka_poll_set_consumer(consume.client);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
-    int status = consume_partitions(&consume, list);
-    if (status == CLI_OK)
-        status = consume_begin(&consume, list);
-    if (status == CLI_OK) {
-        consume.partitions_open = (uint32_t)list->cnt;
-        rd_kafka_resp_err_t error = rd_kafka_assign(consume.client, list);
-        status = error == RD_KAFKA_RESP_ERR_NO_ERROR
-                     ? consume_loop(&consume)
-                     : cli_fail_kafka(args, error, consume.topic, NULL);
-    }
+    int status = consume.group != NULL ? consume_subscribed(&consume) : consume_assigned(&consume);
     fflush(stdout);
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_consumer_close(consume.client);
+    rd_kafka_consumer_close(
+        consume.client); /* with a group: commits what was printed, and leaves */
     rd_kafka_destroy(consume.client);
     return status;
 }

@@ -9,53 +9,6 @@
 #include <string.h>
 #include <time.h>
 
-/* What a group command holds while it runs. */
-struct group_command {
-    const struct cli_args *args;
-    rd_kafka_t *client;
-    rd_kafka_queue_t *queue;
-    int status;
-};
-
-static bool
-group_begin(struct group_command *command, const struct cli_args *args)
-{
-    /* A consumer's handle: a producer's would create the topics that it asks for. */
-    rd_kafka_t *client = cli_client(args, RD_KAFKA_CONSUMER, cli_conf(args));
-
-    *command = (struct group_command){.args = args, .client = client, .status = CLI_FAILED};
-    if (client == NULL)
-        return false;
-    command->queue = rd_kafka_queue_new(client);
-    command->status = CLI_OK;
-    return true;
-}
-
-static int
-group_end(struct group_command *command)
-{
-    rd_kafka_queue_destroy(command->queue);
-    rd_kafka_destroy(command->client);
-    return command->status;
-}
-
-/* The event of the request that was queued; NULL: a message was printed and the status set. */
-static rd_kafka_event_t *
-group_wait(struct group_command *command, const char *what)
-{
-    rd_kafka_event_t *event = rd_kafka_queue_poll(command->queue, CLI_TIMEOUT_MS + 2000);
-    rd_kafka_resp_err_t error = event != NULL ? rd_kafka_event_error(event)
-                                              : RD_KAFKA_RESP_ERR__TIMED_OUT;
-
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR)
-        return event;
-    command->status = cli_fail_kafka(
-        command->args, error, what, event != NULL ? rd_kafka_event_error_string(event) : NULL);
-    if (event != NULL)
-        rd_kafka_event_destroy(event);
-    return NULL;
-}
-
 static void
 group_print_json(json_t *value)
 {
@@ -68,15 +21,15 @@ group_print_json(json_t *value)
 int
 cli_group_list(const struct cli_args *args)
 {
-    struct group_command command;
+    struct cli_command command;
     size_t count = 0;
 
-    if (!group_begin(&command, args))
+    if (!cli_command_begin(&command, args))
         return command.status;
     rd_kafka_ListConsumerGroups(command.client, NULL, command.queue);
-    rd_kafka_event_t *event = group_wait(&command, "list");
+    rd_kafka_event_t *event = cli_command_wait(&command, "list");
     if (event == NULL)
-        return group_end(&command);
+        return cli_command_end(&command);
     const rd_kafka_ConsumerGroupListing_t **groups = rd_kafka_ListConsumerGroups_result_valid(
         rd_kafka_event_ListConsumerGroups_result(event), &count);
     json_t *list = json_array();
@@ -93,14 +46,14 @@ cli_group_list(const struct cli_args *args)
         group_print_json(list);
     json_decref(list);
     rd_kafka_event_destroy(event);
-    return group_end(&command);
+    return cli_command_end(&command);
 }
 
 /* ---- describe */
 
 /* The group's committed offsets; NULL: a message was printed. */
 static rd_kafka_topic_partition_list_t *
-group_offsets(struct group_command *command)
+group_offsets(struct cli_command *command)
 {
     rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(
         command->args->words[0], NULL);
@@ -108,7 +61,7 @@ group_offsets(struct group_command *command)
     size_t count = 0;
 
     rd_kafka_ListConsumerGroupOffsets(command->client, &request, 1, NULL, command->queue);
-    rd_kafka_event_t *event = group_wait(command, "offsets");
+    rd_kafka_event_t *event = cli_command_wait(command, "offsets");
     if (event != NULL) {
         const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
             rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
@@ -123,10 +76,7 @@ group_offsets(struct group_command *command)
 /* Age in seconds of the first record that the group has not read; -1: there is none, or it did not
  * come in time. */
 static double
-group_lag_seconds(struct group_command *command,
-                  const char *topic,
-                  int32_t partition,
-                  int64_t offset)
+group_lag_seconds(struct cli_command *command, const char *topic, int32_t partition, int64_t offset)
 {
     rd_kafka_topic_t *handle = rd_kafka_topic_new(command->client, topic, NULL);
     double seconds = -1;
@@ -147,7 +97,7 @@ group_lag_seconds(struct group_command *command,
 }
 
 static json_t *
-group_describe_offsets(struct group_command *command)
+group_describe_offsets(struct cli_command *command)
 {
     rd_kafka_topic_partition_list_t *offsets = group_offsets(command);
     json_t *rows = json_array();
@@ -254,16 +204,16 @@ group_print_description(const json_t *group)
 int
 cli_group_describe(const struct cli_args *args)
 {
-    struct group_command command;
+    struct cli_command command;
     size_t count = 0;
 
-    if (!group_begin(&command, args))
+    if (!cli_command_begin(&command, args))
         return command.status;
     const char *name = args->words[0];
     rd_kafka_DescribeConsumerGroups(command.client, &name, 1, NULL, command.queue);
-    rd_kafka_event_t *event = group_wait(&command, "describe");
+    rd_kafka_event_t *event = cli_command_wait(&command, "describe");
     if (event == NULL)
-        return group_end(&command);
+        return cli_command_end(&command);
     const rd_kafka_ConsumerGroupDescription_t **groups =
         rd_kafka_DescribeConsumerGroups_result_groups(
             rd_kafka_event_DescribeConsumerGroups_result(event), &count);
@@ -287,14 +237,14 @@ cli_group_describe(const struct cli_args *args)
         json_decref(group);
     }
     rd_kafka_event_destroy(event);
-    return group_end(&command);
+    return cli_command_end(&command);
 }
 
 /* ---- reset-offsets */
 
 /* Where one partition is to go; false: a message was printed. */
 static bool
-group_target(struct group_command *command, rd_kafka_topic_partition_t *place)
+group_target(struct cli_command *command, rd_kafka_topic_partition_t *place)
 {
     const struct cli_args *args = command->args;
     const char *to = cli_text(args, "to", NULL);
@@ -334,7 +284,7 @@ group_target(struct group_command *command, rd_kafka_topic_partition_t *place)
 
 /* The partitions to reset: those of --topic, or all that the group has offsets of. */
 static rd_kafka_topic_partition_list_t *
-group_reset_places(struct group_command *command)
+group_reset_places(struct cli_command *command)
 {
     const char *name = cli_text(command->args, "topic", NULL);
     rd_kafka_topic_partition_list_t *known = group_offsets(command);
@@ -368,14 +318,14 @@ group_reset_places(struct group_command *command)
 }
 
 static void
-group_commit(struct group_command *command, const rd_kafka_topic_partition_list_t *places)
+group_commit(struct cli_command *command, const rd_kafka_topic_partition_list_t *places)
 {
     rd_kafka_AlterConsumerGroupOffsets_t *request = rd_kafka_AlterConsumerGroupOffsets_new(
         command->args->words[0], places);
     size_t count = 0;
 
     rd_kafka_AlterConsumerGroupOffsets(command->client, &request, 1, NULL, command->queue);
-    rd_kafka_event_t *event = group_wait(command, "reset");
+    rd_kafka_event_t *event = cli_command_wait(command, "reset");
     if (event != NULL) {
         const rd_kafka_group_result_t **groups = rd_kafka_AlterConsumerGroupOffsets_result_groups(
             rd_kafka_event_AlterConsumerGroupOffsets_result(event), &count);
@@ -392,17 +342,17 @@ group_commit(struct group_command *command, const rd_kafka_topic_partition_list_
 int
 cli_group_reset_offsets(const struct cli_args *args)
 {
-    struct group_command command;
+    struct cli_command command;
     bool dry_run = cli_flag(args, "dry-run");
 
     if (cli_text(args, "to", NULL) == NULL && cli_text(args, "to-time", NULL) == NULL &&
         cli_text(args, "shift", NULL) == NULL)
         return cli_fail(args, CLI_USAGE, "one of --to, --to-time and --shift is needed");
-    if (!group_begin(&command, args))
+    if (!cli_command_begin(&command, args))
         return command.status;
     rd_kafka_topic_partition_list_t *places = group_reset_places(&command);
     if (places == NULL)
-        return group_end(&command);
+        return cli_command_end(&command);
     if (places->cnt == 0)
         command.status = cli_fail(
             args, CLI_NOT_FOUND, "group %s has no offsets; name a --topic", args->words[0]);
@@ -437,7 +387,7 @@ cli_group_reset_offsets(const struct cli_args *args)
         printf("nothing was changed (--dry-run)\n");
     json_decref(rows);
     rd_kafka_topic_partition_list_destroy(places);
-    return group_end(&command);
+    return cli_command_end(&command);
 }
 
 /* ---- delete */
@@ -445,14 +395,14 @@ cli_group_reset_offsets(const struct cli_args *args)
 int
 cli_group_delete(const struct cli_args *args)
 {
-    struct group_command command;
+    struct cli_command command;
     size_t count = 0;
 
-    if (!group_begin(&command, args))
+    if (!cli_command_begin(&command, args))
         return command.status;
     rd_kafka_DeleteGroup_t *group = rd_kafka_DeleteGroup_new(args->words[0]);
     rd_kafka_DeleteGroups(command.client, &group, 1, NULL, command.queue);
-    rd_kafka_event_t *event = group_wait(&command, "delete");
+    rd_kafka_event_t *event = cli_command_wait(&command, "delete");
     if (event != NULL) {
         const rd_kafka_group_result_t **groups = rd_kafka_DeleteGroups_result_groups(
             rd_kafka_event_DeleteGroups_result(event), &count);
@@ -465,5 +415,5 @@ cli_group_delete(const struct cli_args *args)
         rd_kafka_event_destroy(event);
     }
     rd_kafka_DeleteGroup_destroy(group);
-    return group_end(&command);
+    return cli_command_end(&command);
 }

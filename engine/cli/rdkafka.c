@@ -75,3 +75,58 @@ cli_client(const struct cli_args *args, rd_kafka_type_t type, rd_kafka_conf_t *c
     }
     return client;
 }
+
+rd_kafka_event_t *
+cli_wait(const struct cli_args *args, rd_kafka_queue_t *queue, const char *what, int *ret_status)
+{
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, CLI_TIMEOUT_MS + 2000);
+
+    if (event == NULL) {
+        *ret_status = cli_fail_kafka(args, RD_KAFKA_RESP_ERR__TIMED_OUT, what, NULL);
+        return NULL;
+    }
+    rd_kafka_resp_err_t error = rd_kafka_event_error(event);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        *ret_status = cli_fail_kafka(args, error, what, rd_kafka_event_error_string(event));
+        rd_kafka_event_destroy(event);
+        return NULL;
+    }
+    return event;
+}
+
+rd_kafka_AdminOptions_t *
+cli_admin_options(rd_kafka_t *client, rd_kafka_admin_op_t operation)
+{
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(client, operation);
+    char text[128];
+
+    rd_kafka_AdminOptions_set_request_timeout(options, CLI_TIMEOUT_MS, text, sizeof(text));
+    return options;
+}
+
+bool
+cli_command_begin(struct cli_command *command, const struct cli_args *args)
+{
+    rd_kafka_t *client = cli_client(args, RD_KAFKA_CONSUMER, cli_conf(args));
+
+    *command = (struct cli_command){.args = args, .client = client, .status = CLI_FAILED};
+    if (client == NULL)
+        return false;
+    command->queue = rd_kafka_queue_new(client);
+    command->status = CLI_OK;
+    return true;
+}
+
+int
+cli_command_end(struct cli_command *command)
+{
+    rd_kafka_queue_destroy(command->queue);
+    rd_kafka_destroy(command->client);
+    return command->status;
+}
+
+rd_kafka_event_t *
+cli_command_wait(struct cli_command *command, const char *what)
+{
+    return cli_wait(command->args, command->queue, what, &command->status);
+}

@@ -6,27 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-rd_kafka_event_t *
-cli_topic_wait(const struct cli_args *args,
-               rd_kafka_queue_t *queue,
-               const char *what,
-               int *ret_status)
-{
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, CLI_TIMEOUT_MS + 2000);
-
-    if (event == NULL) {
-        *ret_status = cli_fail_kafka(args, RD_KAFKA_RESP_ERR__TIMED_OUT, what, NULL);
-        return NULL;
-    }
-    rd_kafka_resp_err_t error = rd_kafka_event_error(event);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        *ret_status = cli_fail_kafka(args, error, what, rd_kafka_event_error_string(event));
-        rd_kafka_event_destroy(event);
-        return NULL;
-    }
-    return event;
-}
-
 static int
 topic_result(const struct cli_args *args,
              const rd_kafka_topic_result_t **results,
@@ -48,16 +27,6 @@ topic_result(const struct cli_args *args,
     else
         printf("%s %s\n", done, args->words[0]);
     return CLI_OK;
-}
-
-rd_kafka_AdminOptions_t *
-cli_topic_options(rd_kafka_t *client, rd_kafka_admin_op_t operation)
-{
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(client, operation);
-    char text[128];
-
-    rd_kafka_AdminOptions_set_request_timeout(options, CLI_TIMEOUT_MS, text, sizeof(text));
-    return options;
 }
 
 /* Adds every --config KEY=VALUE; false (and a message) when one has no '='. */
@@ -105,9 +74,9 @@ cli_topic_create(const struct cli_args *args)
         return CLI_FAILED;
     }
     rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
-    rd_kafka_AdminOptions_t *options = cli_topic_options(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_AdminOptions_t *options = cli_admin_options(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
     rd_kafka_CreateTopics(client, &topic, 1, options, queue);
-    rd_kafka_event_t *event = cli_topic_wait(args, queue, "create", &status);
+    rd_kafka_event_t *event = cli_wait(args, queue, "create", &status);
     if (event != NULL) {
         size_t count;
         const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(
@@ -132,9 +101,9 @@ cli_topic_delete(const struct cli_args *args)
         return CLI_FAILED;
     rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(args->words[0]);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
-    rd_kafka_AdminOptions_t *options = cli_topic_options(client, RD_KAFKA_ADMIN_OP_DELETETOPICS);
+    rd_kafka_AdminOptions_t *options = cli_admin_options(client, RD_KAFKA_ADMIN_OP_DELETETOPICS);
     rd_kafka_DeleteTopics(client, &topic, 1, options, queue);
-    rd_kafka_event_t *event = cli_topic_wait(args, queue, "delete", &status);
+    rd_kafka_event_t *event = cli_wait(args, queue, "delete", &status);
     if (event != NULL) {
         size_t count;
         const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
@@ -192,11 +161,11 @@ topic_describe_settings(const struct cli_args *args, rd_kafka_t *client, int *re
     rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC,
                                                                       args->words[0]);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
-    rd_kafka_AdminOptions_t *options = cli_topic_options(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_AdminOptions_t *options = cli_admin_options(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
     json_t *settings = NULL;
 
     rd_kafka_DescribeConfigs(client, &resource, 1, options, queue);
-    rd_kafka_event_t *event = cli_topic_wait(args, queue, "describe", ret_status);
+    rd_kafka_event_t *event = cli_wait(args, queue, "describe", ret_status);
     if (event != NULL) {
         size_t count;
         size_t entry_count;

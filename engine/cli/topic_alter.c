@@ -10,36 +10,6 @@
 
 #define KEY_MAX 128u
 
-/* What a command holds while it runs. */
-struct alter_command {
-    const struct cli_args *args;
-    rd_kafka_t *client;
-    rd_kafka_queue_t *queue;
-    int status;
-};
-
-/* A consumer's handle: a producer's would create the topic that it asks for. */
-static bool
-alter_begin(struct alter_command *command, const struct cli_args *args)
-{
-    rd_kafka_t *client = cli_client(args, RD_KAFKA_CONSUMER, cli_conf(args));
-
-    *command = (struct alter_command){.args = args, .client = client, .status = CLI_FAILED};
-    if (client == NULL)
-        return false;
-    command->queue = rd_kafka_queue_new(client);
-    command->status = CLI_OK;
-    return true;
-}
-
-static int
-alter_end(struct alter_command *command)
-{
-    rd_kafka_queue_destroy(command->queue);
-    rd_kafka_destroy(command->client);
-    return command->status;
-}
-
 /* ---- settings */
 
 /* True when the option names this key, in the form KEY or KEY=VALUE. */
@@ -63,7 +33,7 @@ is_given(const struct cli_args *args, const char *option, const char *key)
 
 /* Puts the --config values into resource; false (and a message) when one is not KEY=VALUE. */
 static bool
-add_given(struct alter_command *command, rd_kafka_ConfigResource_t *resource)
+add_given(struct cli_command *command, rd_kafka_ConfigResource_t *resource)
 {
     const struct cli_args *args = command->args;
 
@@ -86,7 +56,7 @@ add_given(struct alter_command *command, rd_kafka_ConfigResource_t *resource)
 /* Puts the overrides that stay into resource; false (and a message) when a key to delete is none.
  */
 static bool
-add_present(struct alter_command *command,
+add_present(struct cli_command *command,
             const rd_kafka_ConfigResource_t *present,
             rd_kafka_ConfigResource_t *resource)
 {
@@ -118,7 +88,7 @@ add_present(struct alter_command *command,
 /* The resource that an answer of DescribeConfigs or AlterConfigs holds; NULL: a message was
  * printed. */
 static const rd_kafka_ConfigResource_t *
-answered_resource(struct alter_command *command, const rd_kafka_ConfigResource_t **found)
+answered_resource(struct cli_command *command, const rd_kafka_ConfigResource_t **found)
 {
     rd_kafka_resp_err_t error = rd_kafka_ConfigResource_error(found[0]);
 
@@ -133,18 +103,17 @@ answered_resource(struct alter_command *command, const rd_kafka_ConfigResource_t
 
 /* Completes resource by what the topic has now. */
 static bool
-complete_settings(struct alter_command *command, rd_kafka_ConfigResource_t *resource)
+complete_settings(struct cli_command *command, rd_kafka_ConfigResource_t *resource)
 {
     rd_kafka_ConfigResource_t *asked = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC,
                                                                    command->args->words[0]);
-    rd_kafka_AdminOptions_t *options = cli_topic_options(command->client,
+    rd_kafka_AdminOptions_t *options = cli_admin_options(command->client,
                                                          RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
     bool complete = false;
     size_t count;
 
     rd_kafka_DescribeConfigs(command->client, &asked, 1, options, command->queue);
-    rd_kafka_event_t *event = cli_topic_wait(
-        command->args, command->queue, "describe", &command->status);
+    rd_kafka_event_t *event = cli_command_wait(command, "describe");
     if (event != NULL) {
         const rd_kafka_ConfigResource_t *present = answered_resource(
             command,
@@ -160,18 +129,17 @@ complete_settings(struct alter_command *command, rd_kafka_ConfigResource_t *reso
 }
 
 static void
-alter_settings(struct alter_command *command)
+alter_settings(struct cli_command *command)
 {
     rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC,
                                                                       command->args->words[0]);
     size_t count;
 
     if (complete_settings(command, resource)) {
-        rd_kafka_AdminOptions_t *options = cli_topic_options(command->client,
+        rd_kafka_AdminOptions_t *options = cli_admin_options(command->client,
                                                              RD_KAFKA_ADMIN_OP_ALTERCONFIGS);
         rd_kafka_AlterConfigs(command->client, &resource, 1, options, command->queue);
-        rd_kafka_event_t *event = cli_topic_wait(
-            command->args, command->queue, "alter", &command->status);
+        rd_kafka_event_t *event = cli_command_wait(command, "alter");
         if (event != NULL) {
             (void)answered_resource(command,
                                     rd_kafka_AlterConfigs_result_resources(
@@ -186,7 +154,7 @@ alter_settings(struct alter_command *command)
 /* ---- partitions */
 
 static void
-alter_partitions(struct alter_command *command, int64_t partitions)
+alter_partitions(struct cli_command *command, int64_t partitions)
 {
     char text[256];
     size_t count;
@@ -197,11 +165,10 @@ alter_partitions(struct alter_command *command, int64_t partitions)
         command->status = cli_fail(command->args, CLI_USAGE, "%s", text);
         return;
     }
-    rd_kafka_AdminOptions_t *options = cli_topic_options(command->client,
+    rd_kafka_AdminOptions_t *options = cli_admin_options(command->client,
                                                          RD_KAFKA_ADMIN_OP_CREATEPARTITIONS);
     rd_kafka_CreatePartitions(command->client, &wanted, 1, options, command->queue);
-    rd_kafka_event_t *event = cli_topic_wait(
-        command->args, command->queue, "partitions", &command->status);
+    rd_kafka_event_t *event = cli_command_wait(command, "partitions");
     if (event != NULL) {
         const rd_kafka_topic_result_t **results = rd_kafka_CreatePartitions_result_topics(
             rd_kafka_event_CreatePartitions_result(event), &count);
@@ -223,12 +190,12 @@ cli_topic_alter(const struct cli_args *args)
     int64_t partitions = cli_number(args, "partitions", 0, 1, 100000);
     bool settings = cli_text(args, "config", NULL) != NULL ||
                     cli_text(args, "delete-config", NULL) != NULL;
-    struct alter_command command;
+    struct cli_command command;
 
     if (!settings && partitions == 0)
         return cli_fail(
             args, CLI_USAGE, "nothing to alter: --config, --delete-config or --partitions");
-    if (!alter_begin(&command, args))
+    if (!cli_command_begin(&command, args))
         return command.status;
     if (settings)
         alter_settings(&command);
@@ -238,13 +205,13 @@ cli_topic_alter(const struct cli_args *args)
         printf("{\"topic\": \"%s\", \"done\": \"altered\"}\n", args->words[0]);
     else if (command.status == CLI_OK)
         printf("altered %s\n", args->words[0]);
-    return alter_end(&command);
+    return cli_command_end(&command);
 }
 
 /* ---- trim */
 
 static void
-trim_print(struct alter_command *command, const rd_kafka_topic_partition_t *partition)
+trim_print(struct cli_command *command, const rd_kafka_topic_partition_t *partition)
 {
     const char *format = command->args->json
                              ? "{\"topic\": \"%s\", \"partition\": %d, \"start_offset\": %lld}\n"
@@ -260,7 +227,7 @@ trim_print(struct alter_command *command, const rd_kafka_topic_partition_t *part
 /* Asked first, because the library's own answer for a partition that is not there does not say so.
  */
 static bool
-trim_finds(struct alter_command *command, int32_t partition)
+trim_finds(struct cli_command *command, int32_t partition)
 {
     const char *name = command->args->words[0];
     const struct rd_kafka_metadata *metadata = NULL;
@@ -285,23 +252,23 @@ cli_topic_trim(const struct cli_args *args)
 {
     int32_t partition = (int32_t)cli_number(args, "partition", -1, 0, INT32_MAX);
     const char *before = cli_text(args, "before", NULL);
-    struct alter_command command;
+    struct cli_command command;
 
     if (partition < 0 || before == NULL)
         return cli_fail(args, CLI_USAGE, "--partition and --before are needed");
     int64_t offset = strcmp(before, "end") == 0 ? RD_KAFKA_OFFSET_END
                                                 : cli_number(args, "before", 0, 0, INT64_MAX);
-    if (!alter_begin(&command, args))
+    if (!cli_command_begin(&command, args))
         return command.status;
     if (!trim_finds(&command, partition))
-        return alter_end(&command);
+        return cli_command_end(&command);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, args->words[0], partition)->offset = offset;
     rd_kafka_DeleteRecords_t *records = rd_kafka_DeleteRecords_new(list);
-    rd_kafka_AdminOptions_t *options = cli_topic_options(command.client,
+    rd_kafka_AdminOptions_t *options = cli_admin_options(command.client,
                                                          RD_KAFKA_ADMIN_OP_DELETERECORDS);
     rd_kafka_DeleteRecords(command.client, &records, 1, options, command.queue);
-    rd_kafka_event_t *event = cli_topic_wait(args, command.queue, "trim", &command.status);
+    rd_kafka_event_t *event = cli_command_wait(&command, "trim");
     if (event != NULL) {
         trim_print(
             &command,
@@ -312,5 +279,5 @@ cli_topic_trim(const struct cli_args *args)
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_DeleteRecords_destroy(records);
     rd_kafka_topic_partition_list_destroy(list);
-    return alter_end(&command);
+    return cli_command_end(&command);
 }

@@ -46,6 +46,7 @@ static const struct cli_option consume_options[] = {
     {"from-time", "MS", "begin at the first record of this time or later (ms since 1970 UTC)"},
     {"count", "N", "stop after N records (default: at the end of what is there)"},
     {"follow", NULL, "do not stop at the end; wait for more"},
+    {"group", "GROUP", "as a member of this group: go on where it is, commit what was printed"},
     {"key-separator", "TEXT", "print key, TEXT, value"},
     {"offsets", NULL, "print partition and offset before each record"},
     {"native", "HOST:PORT", "through the native door there"},
@@ -93,6 +94,11 @@ static const struct cli_option dump_options[] = {
     {"as",
      "bytes|metadata|groups|transactions",
      "what records mean (default: metadata in partition 1, else bytes)"},
+    {NULL, NULL, NULL},
+};
+
+static const struct cli_option man_options[] = {
+    {"all", "DIR", "write every page into this directory"},
     {NULL, NULL, NULL},
 };
 
@@ -214,6 +220,22 @@ const struct cli_verb cli_verbs[] = {
      "directory.",
      dump_options,
      cli_dump,
+     true},
+    {"completion",
+     "bash|zsh",
+     1,
+     1,
+     "Print a completion script for the shell: eval \"$(eagre completion bash)\".",
+     no_options,
+     cli_completion,
+     true},
+    {"man",
+     "[VERB...]",
+     0,
+     2,
+     "Print a manual page: eagre man topic create | man -l -.",
+     man_options,
+     cli_man,
      true},
     {NULL, NULL, 0, 0, NULL, NULL, NULL, false},
 };

@@ -271,6 +271,21 @@ def command_line():
     cli("group", "describe", "resume", status=4)
 
 
+def command_line_reads_in_a_group():
+    first = cli("consume", "resume", "--group", "lines", "--count", "700").splitlines()
+    rest = cli("consume", "resume", "--group", "lines").splitlines()
+    check(len(first) == 700 and len(rest) == 2300, f"{len(first)} and {len(rest)} lines")
+    check(len(set(first) | set(rest)) == len(set(cli("consume", "resume").splitlines())), "a record was left out or read twice")
+    check(cli("consume", "resume", "--group", "lines") == "", "records after the end")
+    rows = json.loads(cli("group", "describe", "lines", "--json"))["offsets"]
+    check([row["lag_records"] for row in rows] == [0, 0, 0], str(rows))
+    cli("consume", "resume", "--group", "lines", "--partition", "1", status=2)
+    cli("consume", "resume", "--group", "lines", "--from", "7", status=2)
+    cli("consume", "no-such-topic", "--group", "lines", status=4)
+    check(cli("consume", "resume", "--group", "late", "--from", "end") == "", "--from end")
+    cli("group", "delete", "lines")
+
+
 def nobody_writes_their_log():
     producer = Producer({"bootstrap.servers": server.address, "message.timeout.ms": 5000})
     errors = []
@@ -310,6 +325,7 @@ def main():
     suite.run("the server is killed", the_server_dies)
     suite.run("tools of kafka-python", tools_of_kafka_python)
     suite.run("eagre group", command_line)
+    suite.run("the command line reads as a member of a group", command_line_reads_in_a_group)
     suite.run("metrics tell of groups", metrics_tell_of_groups)
     suite.run("producers are kept out of the group log", nobody_writes_their_log)
     suite.run("the server stops beside a member", ends_well)
