@@ -12,7 +12,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 VERSIONS = ("4.3.1", "3.9.2")
 TOOL_SECONDS = 60
 FETCH_SECONDS = 1000
-JAVA = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]  # small and quick to start
+JAVA = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",  # small and quick to start
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"]
 
 
 class Unavailable(Exception):

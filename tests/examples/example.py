@@ -122,14 +122,20 @@ def create(server, topic, partitions, **config):
     client.create_topics([NewTopic(topic, partitions, 1, config=settings)], request_timeout=SECONDS)[topic].result(SECONDS)
 
 
-def create_compacted(server, topic, partitions=1):
-    """A topic that keeps the latest record of each key; where the server has no compaction yet, one that keeps all."""
+def serves_compaction(server):
+    """Does the server take cleanup.policy=compact? Tried on a topic that is of no other use."""
     try:
-        create(server, topic, partitions, cleanup_policy="compact")
+        create(server, "compaction-probe", 1, cleanup_policy="compact")
     except KafkaException as refusal:
         if refusal.args[0].code() != KafkaError.INVALID_CONFIG:
             raise
-        create(server, topic, partitions, retention_ms=-1)
+        return False
+    return True
+
+
+def create_compacted(server, topic, partitions=1):
+    """A topic that keeps the latest record of each key; where the server has no compaction yet, one that keeps all."""
+    create(server, topic, partitions, **({"cleanup_policy": "compact"} if serves_compaction(server) else {"retention_ms": -1}))
 
 
 class Tail:
