@@ -108,12 +108,15 @@ broker_answer_read(struct broker *broker,
         .base_offset = result->base_offset,
         .high_watermark = result->high_watermark,
         .start_offset = result->start_offset,
-        .u.end_offset = result->end_offset,
         .total_bytes = result->total_bytes,
         .bytes = result->bytes,
         .leader_epoch = result->leader_epoch,
     };
 
+    if (request_kind == REQUEST_OFFSETS)
+        response.u.end_offset = result->end_offset;
+    else
+        response.u.last_stable_offset = result->last_stable_offset;
     broker_answer(broker, result->requester, &response);
 }
 
@@ -179,6 +182,7 @@ broker_read_request(const struct request *request)
         read.leader_epoch = request->u.read.leader_epoch;
         read.whole_first = (request->flags & REQUEST_FLAG_WHOLE) != 0;
         read.arm = (request->flags & REQUEST_FLAG_ARM) != 0;
+        read.is_committed = (request->flags & REQUEST_FLAG_COMMITTED) != 0;
     } else {
         read.dst = request->u.find.dst;
         read.dst_bytes = request->u.find.dst_bytes;
@@ -391,6 +395,20 @@ broker_manage(struct broker *broker, const struct request *request)
     return true;
 }
 
+static enum rc
+broker_arm(struct broker *broker, const struct request *request)
+{
+    enum rc (*arm)(struct log *, uint32_t, uint64_t, uint64_t, uint16_t) = log_arm;
+
+    if ((request->flags & REQUEST_FLAG_COMMITTED) != 0)
+        arm = log_arm_committed;
+    return arm(broker->log,
+               request->slot,
+               request->incarnation,
+               request->u.arm.high_watermark,
+               request->requester);
+}
+
 static bool
 broker_defer(struct broker *broker, const struct request *request)
 {
@@ -418,13 +436,7 @@ broker_take(struct broker *broker, const struct request *request, int64_t wall_m
             return true;
         return broker_defer(broker, request);
     case REQUEST_ARM:
-        broker_answer_rc(broker,
-                         request,
-                         log_arm(broker->log,
-                                 request->slot,
-                                 request->incarnation,
-                                 request->u.arm.high_watermark,
-                                 request->requester));
+        broker_answer_rc(broker, request, broker_arm(broker, request));
         return true;
     case REQUEST_OFFSETS:
     case REQUEST_EPOCH_END:
@@ -556,6 +568,7 @@ broker_take_marks(struct broker *broker, bool *ret_short_of_room)
                 .ctx = mark->incarnation,
                 .high_watermark = mark->high_watermark,
                 .start_offset = mark->start_offset,
+                .u.last_stable_offset = mark->last_stable_offset,
                 .total_bytes = mark->total_bytes,
             };
         }

@@ -11,6 +11,7 @@ enum {
     TIME_LAST_TIERED = -5,
     TIME_PENDING_UPLOAD = -6
 };
+#define ISOLATION_COMMITTED 1
 #define VERSION_TIME_MAX 7
 #define VERSION_EARLIEST_LOCAL 8
 #define VERSION_LAST_TIERED 9
@@ -168,7 +169,10 @@ list_issue(struct control *control, struct control_call *call, uint32_t idx)
 }
 
 static void
-found(struct control *control, struct control_item *item, const struct response *response)
+found(struct control *control,
+      struct control_item *item,
+      const struct response *response,
+      bool is_committed)
 {
     struct control_find find = {
         .batch_bytes = response->bytes,
@@ -179,6 +183,7 @@ found(struct control *control, struct control_item *item, const struct response 
     answer_none(item);
     if (response->bytes == 0)
         return;
+    uint64_t limit = is_committed ? response->u.last_stable_offset : response->high_watermark;
     CHECK(response->bytes <= CONTROL_FIND_BYTES);
     enum rc rc = control__find_record(control, &find);
     if (rc != RC_OK) {
@@ -187,6 +192,8 @@ found(struct control *control, struct control_item *item, const struct response 
                                        : KAFKA_ERROR_CORRUPT_MESSAGE);
         return;
     }
+    if ((uint64_t)find.ret_offset >= limit)
+        return; /* not to be read yet */
     item->offset = find.ret_offset;
     item->timestamp_ms = find.ret_time_ms;
     item->leader_epoch = (int32_t)get_u32_be(control->found +
@@ -199,8 +206,10 @@ list_answered(struct control *control,
               uint32_t idx,
               const struct response *response)
 {
+    const struct kafka_list_offsets_request *asked = call->message;
     struct control_item *item = &call->items[idx];
     bool find = item->timestamp_ms >= 0 || item->timestamp_ms == TIME_MAX;
+    bool is_committed = asked->isolation_level == ISOLATION_COMMITTED;
 
     if (find)
         control->find_busy = false;
@@ -211,11 +220,12 @@ list_answered(struct control *control,
         return;
     }
     if (find) {
-        found(control, item, response);
+        found(control, item, response, is_committed);
         return;
     }
     bool latest = item->timestamp_ms == TIME_LATEST;
-    item->offset = (int64_t)(latest ? response->high_watermark : response->start_offset);
+    uint64_t end = is_committed ? response->base_offset : response->high_watermark;
+    item->offset = (int64_t)(latest ? end : response->start_offset);
     item->leader_epoch = response->leader_epoch;
     item->timestamp_ms = -1;
 }

@@ -330,7 +330,7 @@ bulk_durable(struct log *log, struct partition *partition, const struct log_wait
     transaction_settle(log, partition);
     log_publish_offsets(log, partition);
     if (partition->durability == LOG_DURABILITY_DEVICE)
-        partition_mark(log, partition);
+        partition_mark_moved(log, partition);
     flush_consider(log, partition);
 }
 

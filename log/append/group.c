@@ -102,8 +102,9 @@ group_make_durable(struct log *log, uint64_t tail_end)
         if (UNLIKELY(partition->transactions.ending_first != TRANSACTION_NONE))
             transaction_settle(log, partition);
         log_publish_offsets(log, partition);
-        if (partition->armed != 0 && partition->durability == LOG_DURABILITY_DEVICE)
-            partition_mark(log, partition);
+        if ((partition->armed | partition->armed_stable) != 0 &&
+            partition->durability == LOG_DURABILITY_DEVICE)
+            partition_mark_moved(log, partition);
         flush_consider(log, partition);
     }
     log->durable_entry = tail_end;

@@ -295,7 +295,7 @@ append_take(struct log *log,
     log_stamp(log, TRACE_APPEND, base_offset);
     if (partition->durability == LOG_DURABILITY_MEMORY) {
         log_publish_offsets(log, partition);
-        partition_mark(log, partition);
+        partition_mark_moved(log, partition);
     }
 }
 
@@ -535,6 +535,7 @@ log_take_marks(struct log *log, struct log_mark *marks, uint32_t count)
             .slot = log->mark_first,
             .incarnation = partition->incarnation,
             .high_watermark = partition_high_watermark(partition),
+            .last_stable_offset = partition_last_stable(partition),
             .start_offset = partition->start_offset,
             .total_bytes = partition_total_bytes(partition),
             .waiting = partition->armed,
@@ -648,6 +649,29 @@ log_arm(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t known, ui
     CHECK(requester < 32);
     partition->armed |= BIT(requester);
     if (partition_high_watermark(partition) != known)
-        partition_mark(log, partition);
+        partition_mark_moved(log, partition);
+    return RC_OK;
+}
+
+enum rc
+log_arm_committed(
+    struct log *log, uint32_t slot, uint64_t incarnation, uint64_t known, uint16_t requester)
+{
+    struct partition *partition = partition_of(log, slot, incarnation);
+
+    if (partition == NULL)
+        return RC_UNKNOWN_PARTITION;
+    if (partition->state != PARTITION_OPEN)
+        return partition_refusal(partition);
+    CHECK(requester < 32);
+    /* A move that those who wait already have not been told of is told first. */
+    partition_mark_moved(log, partition);
+    partition->stable_armed = partition_last_stable(partition);
+    if (partition->stable_armed == known) {
+        partition->armed_stable |= BIT(requester);
+    } else {
+        partition->armed |= BIT(requester);
+        partition_mark_moved(log, partition);
+    }
     return RC_OK;
 }

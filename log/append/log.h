@@ -85,7 +85,9 @@ struct log_read_request {
     uint32_t max_bytes;
     int32_t leader_epoch;
     bool whole_first;
-    bool arm; /* when nothing is readable: mark requester as waiting */
+    bool arm;          /* when nothing is readable: mark requester as waiting */
+    bool is_committed; /* reads below the last stable offset, and is told what to skip: see
+                          request.h */
     uint16_t requester;
     uint64_t ctx;
 };
@@ -109,6 +111,7 @@ struct log_mark {
     uint32_t slot;
     uint64_t incarnation;
     uint64_t high_watermark;
+    uint64_t last_stable_offset;
     uint64_t start_offset;
     uint64_t total_bytes;
     uint32_t waiting; /* bit per requester that was armed */
@@ -216,6 +219,10 @@ enum rc log_epoch_end(const struct log *log,
  * once. */
 enum rc
 log_arm(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t known, uint16_t requester);
+/* The same for readers of committed records: known is a last stable offset, and no mark is due
+ * before that one moves. */
+enum rc log_arm_committed(
+    struct log *log, uint32_t slot, uint64_t incarnation, uint64_t known, uint16_t requester);
 
 void log_complete(struct log *log, uint64_t tag, int32_t result);
 /* Bounded work: job completions, group submission, flushing, reclaim, retention. Returns work done;

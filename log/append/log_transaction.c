@@ -187,6 +187,8 @@ log_transaction_marker(struct log *log,
         return status;
     transaction_marked(log, partition, &marker, partition->next_offset - 1);
     transaction_settle(log, partition);
+    if (partition->durability == LOG_DURABILITY_MEMORY)
+        partition_mark_moved(log, partition);
     log_count_label(
         log, TRANSACTION_MARKERS, marker.is_commit ? METRIC_MARKER_COMMIT : METRIC_MARKER_ABORT, 1);
     return LOG_APPEND_TAKEN;

@@ -138,8 +138,8 @@ partition_refusal(const struct partition *partition)
     }
 }
 
-void
-partition_mark(struct log *log, struct partition *partition)
+static void
+partition_queue_mark(struct log *log, struct partition *partition)
 {
     uint32_t slot = partition_slot(log, partition);
 
@@ -152,6 +152,28 @@ partition_mark(struct log *log, struct partition *partition)
     else
         log->partitions[log->mark_last].next_mark = slot;
     log->mark_last = slot;
+}
+
+static void
+partition_arm_all(struct partition *partition)
+{
+    partition->armed |= partition->armed_stable;
+    partition->armed_stable = 0;
+}
+
+void
+partition_mark(struct log *log, struct partition *partition)
+{
+    partition_arm_all(partition);
+    partition_queue_mark(log, partition);
+}
+
+void
+partition_mark_moved(struct log *log, struct partition *partition)
+{
+    if (partition->armed_stable != 0 && partition_last_stable(partition) != partition->stable_armed)
+        partition_arm_all(partition);
+    partition_queue_mark(log, partition);
 }
 
 /* A sign for the next start, once per process. It needs to outlive only this process: after a power

@@ -78,8 +78,10 @@ bool partition_begin_segment(struct log *log, struct partition *partition, uint6
 void partition_remove(struct log *log, struct partition *partition);
 /* Fences one, telling why; armed requesters get a mark. */
 void partition_fence(struct log *log, struct partition *partition, enum rc rc, const char *what);
-/* Puts the partition into the queue of marks when someone waits. */
+/* Puts the partition into the queue of marks when someone waits for whatever changes. */
 void partition_mark(struct log *log, struct partition *partition);
+/* The same when only the high watermark has moved. */
+void partition_mark_moved(struct log *log, struct partition *partition);
 void partition_epoch_add(struct partition *partition, int32_t epoch, uint64_t start_offset);
 uint32_t partition_poll_opens(struct log *log);
 uint32_t partition_poll_drops(struct log *log);

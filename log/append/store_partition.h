@@ -70,12 +70,14 @@ struct partition {
     uint8_t state;      /* enum partition_state */
     uint8_t durability; /* enum log_durability */
     bool is_flush_queued;
-    bool is_flushing;     /* one write under way */
-    bool is_forced;       /* flush what is durable, however little */
-    bool is_marked;       /* in the queue of marks */
-    bool is_dirty;        /* written since the last sync */
-    uint16_t source_tile; /* whose checkpoint or journal it was recovered from */
-    uint32_t armed;       /* requesters waiting for a mark, one bit each */
+    bool is_flushing;      /* one write under way */
+    bool is_forced;        /* flush what is durable, however little */
+    bool is_marked;        /* in the queue of marks */
+    bool is_dirty;         /* written since the last sync */
+    uint16_t source_tile;  /* whose checkpoint or journal it was recovered from */
+    uint32_t armed;        /* requesters waiting for a mark, one bit each */
+    uint32_t armed_stable; /* those who wait for the last stable offset to leave stable_armed */
+    uint64_t stable_armed;
     int32_t leader_epoch;
     struct partition_transactions transactions;
     /* bulk bypass; see bulk.c */

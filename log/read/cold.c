@@ -3,6 +3,7 @@
 
 #include "engine/base/check.h"
 #include "log/append/log_metrics.h"
+#include "log/read/skips.h"
 #include "log/read/tail_read.h"
 
 #define COLD_STEPS_PER_POLL 64u
@@ -39,6 +40,20 @@ cold_save_cursor(struct log *log, const struct cold_read *read)
     cold__ahead(log, cursor.segment, cursor.position);
 }
 
+/* What is to be skipped of what was read. */
+static void
+cold_put_skips(struct log *log,
+               const struct partition *partition,
+               const struct cold_read *read,
+               struct log_read_result *result)
+{
+    struct read_skips skips;
+
+    skips_begin(&skips, &read->request, read->bytes);
+    skips_add_kept(&skips, log, partition, 0);
+    skips_end(&skips, result);
+}
+
 /* Gives up what the read holds and leaves its answer. */
 static void
 cold_finish(struct log *log, struct cold_read *read)
@@ -70,6 +85,9 @@ cold_finish(struct log *log, struct cold_read *read)
         result.rc = (uint16_t)read->rc;
         result.bytes = read->rc == RC_NO_MEMORY ? read->batch_bytes : read->bytes;
         result.base_offset = read->base_offset;
+        if (read->rc == RC_OK && read->bytes > 0 && read->request.is_committed &&
+            read->kind == COLD_READ)
+            cold_put_skips(log, partition, read, &result);
         /* All that was left in files is read: the rest stands in the ring. */
         if (read->rc == RC_OK && read->bytes == 0 && read->kind == COLD_READ)
             (void)read__tail(log, partition, &read->request, &result);
@@ -319,7 +337,8 @@ cold__start(struct log *log,
         .request = *request,
         .time_ms = time_ms,
         .target = request->offset,
-        .limit = partition_high_watermark(partition),
+        .limit = kind == COLD_READ ? read__limit(partition, request)
+                                   : partition_high_watermark(partition),
         .chunk = LOG_NONE,
         .base_offset = UINT64_MAX,
         .tail_entry = TAIL_NONE,

@@ -5,6 +5,7 @@
 #include "engine/base/check.h"
 #include "log/append/log_metrics.h"
 #include "log/read/cold.h"
+#include "log/read/skips.h"
 #include "log/read/tail_read.h"
 
 #define READ_COPY_BYTES (128 * KIB) /* per call, unless one batch is longer */
@@ -14,6 +15,7 @@ read__fill(const struct partition *partition, struct log_read_result *ret_result
 {
     ret_result->start_offset = partition->start_offset;
     ret_result->high_watermark = partition_high_watermark(partition);
+    ret_result->last_stable_offset = partition_last_stable(partition);
     ret_result->end_offset = partition->next_offset;
     ret_result->leader_epoch = partition->leader_epoch;
     ret_result->total_bytes = partition_total_bytes(partition);
@@ -46,6 +48,17 @@ read_leave_hint(struct partition *partition, uint64_t offset, uint64_t entry)
     partition->hint_next = (partition->hint_next + 1) % LOG_HINTS;
 }
 
+/* Is all in memory that was aborted from this batch on? */
+static bool
+read_knows_skips(const struct log *log,
+                 const struct partition *partition,
+                 const struct log_read_request *request,
+                 uint64_t entry)
+{
+    return !request->is_committed ||
+           tail_at(&log->tail, entry)->base_offset >= partition->transactions.aborted_from;
+}
+
 bool
 read__tail(struct log *log,
            struct partition *partition,
@@ -53,12 +66,13 @@ read__tail(struct log *log,
            struct log_read_result *result)
 {
     uint64_t at = read_find_entry(log, partition, request->offset);
-    uint64_t limit = partition_high_watermark(partition);
+    uint64_t limit = read__limit(partition, request);
+    uint32_t room = read__room(request);
     uint64_t last_entry = TAIL_NONE;
     uint64_t next_offset = 0;
     uint32_t bytes = 0;
 
-    if (at == TAIL_NONE)
+    if (at == TAIL_NONE || !read_knows_skips(log, partition, request, at))
         return false;
     result->rc = RC_OK;
     result->base_offset = tail_at(&log->tail, at)->base_offset;
@@ -69,10 +83,10 @@ read__tail(struct log *log,
         if ((uint64_t)bytes + entry->bytes > request->max_bytes &&
             (bytes > 0 || !request->whole_first))
             break;
-        if ((uint64_t)bytes + entry->bytes > request->dst_bytes) {
+        if ((uint64_t)bytes + entry->bytes > room) {
             if (bytes == 0) {
                 result->rc = RC_NO_MEMORY;
-                result->bytes = entry->bytes;
+                result->bytes = entry->bytes + request->dst_bytes - room;
                 return true;
             }
             break;
@@ -90,6 +104,13 @@ read__tail(struct log *log,
     if (last_entry != TAIL_NONE)
         read_leave_hint(partition, next_offset, last_entry);
     result->bytes = bytes;
+    if (request->is_committed && bytes > 0) {
+        struct read_skips skips;
+        skips_begin(&skips, request, bytes);
+        skips_add_kept(&skips, log, partition, 0);
+        skips_end(&skips, result);
+        bytes = result->rc == RC_OK ? result->bytes : 0;
+    }
     if (bytes > 0) {
         log_count(log, METRIC_READS_TAIL, 1);
         log_count(log, METRIC_BYTES_READ_TAIL, bytes);
@@ -153,6 +174,18 @@ read_begin(const struct log_read_request *request, struct log_read_result *ret_r
     };
 }
 
+static void
+read_arm(struct log *log, const struct partition *partition, const struct log_read_request *request)
+{
+    uint64_t known = read__limit(partition, request);
+    enum rc rc = request->is_committed
+                     ? log_arm_committed(
+                           log, request->slot, request->incarnation, known, request->requester)
+                     : log_arm(log, request->slot, request->incarnation, known, request->requester);
+
+    CHECK(rc == RC_OK); /* it serves, as was checked */
+}
+
 bool
 log_read(struct log *log,
          const struct log_read_request *request,
@@ -175,13 +208,9 @@ log_read(struct log *log,
     bool probe = request->dst_bytes == 0;
     if (probe)
         ret_result->total_bytes = 0;
-    if (request->offset >= ret_result->high_watermark) {
+    if (request->offset >= read__limit(partition, request)) {
         if (request->arm)
-            (void)log_arm(log,
-                          request->slot,
-                          request->incarnation,
-                          ret_result->high_watermark,
-                          request->requester);
+            read_arm(log, partition, request);
         return true;
     }
     if (probe) {

@@ -1,6 +1,7 @@
 /* Walking runs: header, prefixes and batch CRCs are checked before the requester's memory counts as
  * filled. */
 #include "log/read/cold.h"
+#include "log/read/skips.h"
 
 #include "engine/base/check.h"
 #include "engine/base/hash.h"
@@ -34,12 +35,13 @@ static bool
 walk_has_room(struct cold_read *read, uint64_t batch_bytes)
 {
     const struct log_read_request *request = &read->request;
+    uint32_t room = read__room(request);
     bool first = read->bytes == 0;
 
-    if (read->bytes + batch_bytes > request->dst_bytes) {
+    if (read->bytes + batch_bytes > room) {
         if (first && (request->whole_first || batch_bytes <= request->max_bytes)) {
             read->rc = RC_NO_MEMORY;
-            read->batch_bytes = (uint32_t)batch_bytes;
+            read->batch_bytes = (uint32_t)batch_bytes + request->dst_bytes - room;
         }
         return false;
     }

@@ -136,6 +136,7 @@ fetch_plan(const struct gate *gate, struct gate_fetch *fetch)
         entry->data = NULL;
         entry->data_bytes = 0;
         entry->data_capacity = 0;
+        entry->skip_count = 0;
         entry->read_offset = entry->offset;
         if (entry->readable_bytes == 0 || entry->error != KAFKA_ERROR_NONE)
             continue;
@@ -144,9 +145,11 @@ fetch_plan(const struct gate *gate, struct gate_fetch *fetch)
         else if (fetch->bytes_needed > 0 || want == 0)
             continue; /* a batch beyond the limits fills the response alone */
         entry->due = true;
+        rest -= min_u32(rest, want);
+        if (fetch->committed && total + want + want / 8 + 64 <= BUDDY_BLOCK_MAX)
+            want += want / 8 + 64; /* for aborted transactions */
         entry->data_capacity = want;
         total += want;
-        rest -= min_u32(rest, want);
     }
     return total;
 }
@@ -254,7 +257,7 @@ fetch_park(struct gate *gate, uint32_t fetch_idx)
     fetch->was_parked = true;
     for (uint32_t i = 0; i < fetch->entry_count; i++) {
         struct gate_fetch_entry *entry = &fetch->entries[i];
-        entry->due = !park__is_armed(gate, &entry->ref);
+        entry->due = !park__is_armed(gate, &entry->ref, fetch);
         arm = arm || entry->due;
     }
     gate__count(&gate->counters.fetches_parked, 1);
@@ -284,7 +287,7 @@ fetch_look_again(struct gate *gate, struct gate_fetch *fetch)
         if (!entry->marked)
             continue;
         entry->marked = false;
-        if (fetch->min_bytes <= 1 && entry->high_watermark > entry->offset) {
+        if (fetch->min_bytes <= 1 && fetch__end(fetch, entry) > entry->offset) {
             entry->readable_bytes = fetch__hint(gate, fetch);
             continue;
         }
@@ -398,7 +401,7 @@ fetch_go_on(struct gate *gate,
                              (uint64_t)record_batch_last_offset_delta(at) + 1;
         at += record_batch_bytes(at);
     }
-    if (bytes == 0 || entry->data_bytes >= limit || entry->read_offset >= entry->high_watermark)
+    if (bytes == 0 || entry->data_bytes >= limit || entry->read_offset >= fetch__end(fetch, entry))
         return;
     entry->due = true;
     fetch__queue_issue(gate, fetch_idx);
@@ -414,9 +417,12 @@ fetch_take_answer(struct gate *gate,
 
     if (response->rc == RC_OK || response->rc == RC_NO_MEMORY) {
         entry->high_watermark = response->high_watermark;
+        entry->last_stable_offset = response->u.last_stable_offset;
         entry->start_offset = response->start_offset;
     }
     if (response->rc == RC_OK) {
+        if (fetch->state != FETCH_PROBING && fetch->committed && response->bytes > 0)
+            fetch_skips__take(gate, fetch, entry, response);
         if (fetch->state == FETCH_PROBING)
             entry->readable_bytes = response->total_bytes;
         else
@@ -430,9 +436,10 @@ fetch_take_answer(struct gate *gate,
         /* Only the first one may ask for more; later partitions may stay empty. */
         if (entry->data != fetch->data_block)
             return;
-        if (response->bytes > entry->data_capacity && response->bytes <= BUDDY_BLOCK_MAX) {
+        uint32_t need = fetch_skips__need(fetch, response->bytes);
+        if (need > entry->data_capacity && need <= BUDDY_BLOCK_MAX) {
             fetch->read_again = true;
-            fetch->bytes_needed = response->bytes;
+            fetch->bytes_needed = need;
             return;
         }
     }
@@ -460,8 +467,11 @@ fetch__answered(struct gate *gate, const struct response *response)
         bool nothing = fetch->state == FETCH_PROBING ? response->total_bytes == 0
                                                      : response->bytes == 0;
         entry->armed_asked = false;
-        credits += park__armed(
-            gate, entry->ref.log_tile, entry->ref.slot, response->rc == RC_OK && nothing);
+        enum park_armed how = fetch->committed ? PARK_ARMED_STABLE : PARK_ARMED;
+        credits += park__armed(gate,
+                               entry->ref.log_tile,
+                               entry->ref.slot,
+                               response->rc == RC_OK && nothing ? how : PARK_NOT_ARMED);
     }
     CHECK(slot->outstanding > 0);
     if (--slot->outstanding > 0 || (fetch->queued_issue && slot->connection != GATE_NONE))
@@ -479,6 +489,7 @@ fetch__answered(struct gate *gate, const struct response *response)
 static bool
 fetch_issue_entry(struct gate *gate, struct gate_fetch *fetch, struct gate_fetch_entry *entry)
 {
+    uint8_t committed = fetch->committed ? REQUEST_FLAG_COMMITTED : 0;
     bool parked = fetch->state == FETCH_PARKED;
     bool reading = fetch->state == FETCH_READING;
     bool arm = !fetch->expired && (!reading || (fetch->single && entry->data_bytes == 0)) &&
@@ -497,9 +508,10 @@ fetch_issue_entry(struct gate *gate, struct gate_fetch *fetch, struct gate_fetch
         park__arming(gate, &entry->ref);
     if (parked) {
         request->kind = REQUEST_ARM;
-        request->flags = 0;
-        request->ctx = gate__ctx(GATE_ARM_SLOT, 0, 0, 0) | entry->ref.slot;
-        request->u.arm.high_watermark = entry->high_watermark;
+        request->flags = committed;
+        request->ctx = gate__ctx(GATE_ARM_SLOT, 0, 0, 0) | entry->ref.slot |
+                       (fetch->committed ? GATE_ARM_COMMITTED : 0);
+        request->u.arm.high_watermark = fetch__end(fetch, entry);
         return true;
     }
     struct gate_slot *slot = gate__slot(gate, fetch->slot);
@@ -507,11 +519,14 @@ fetch_issue_entry(struct gate *gate, struct gate_fetch *fetch, struct gate_fetch
     entry->armed_asked = arm;
     request->kind = REQUEST_READ;
     bool whole = reading && entry->data == fetch->data_block && entry->data_bytes == 0;
-    request->flags = (uint8_t)((arm ? REQUEST_FLAG_ARM : 0) | (whole ? REQUEST_FLAG_WHOLE : 0));
+    request->flags = (uint8_t)((arm ? REQUEST_FLAG_ARM : 0) | (whole ? REQUEST_FLAG_WHOLE : 0) |
+                               committed);
     request->ctx = gate__ctx(fetch->slot, slot->generation, (uint32_t)(entry - fetch->entries), 0);
     request->u.read.offset = reading ? entry->read_offset : entry->offset;
     request->u.read.dst = reading ? entry->data + entry->data_bytes : NULL;
-    request->u.read.dst_bytes = reading ? entry->data_capacity - entry->data_bytes : 0;
+    request->u.read.dst_bytes = reading ? fetch_skips__room(
+                                              fetch, entry->data_capacity - entry->data_bytes)
+                                        : 0;
     uint32_t max_bytes = min_u32(entry->max_bytes, fetch->max_bytes);
     request->u.read.max_bytes = max_bytes - (reading ? min_u32(max_bytes, entry->data_bytes) : 0);
     request->u.read.leader_epoch = entry->leader_epoch;

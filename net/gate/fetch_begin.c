@@ -3,6 +3,8 @@
  * inside the record for small ones. */
 #include "net/gate/gate_internal.h"
 
+#define GATE_ISOLATION_COMMITTED 1
+
 struct fetch_size {
     uint32_t topics;
     uint32_t entries;
@@ -140,6 +142,7 @@ begin_fill(struct gate *gate, struct gate_fetch *fetch, const struct kafka_fetch
 
     fetch->state = FETCH_PROBING;
     fetch->single = false;
+    fetch->committed = request->isolation_level == GATE_ISOLATION_COMMITTED;
     fetch->expired = wait_ns == 0 || gate->stopping;
     fetch->queued_issue = false;
     fetch->queued_memory = false;

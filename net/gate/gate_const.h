@@ -15,7 +15,8 @@
 #define GATE_ENTRY_BITS 20u /* reply holes and fetch entries in a ctx */
 #define GATE_SLOTS_MAX 32768u
 #define GATE_BLOCKS_MAX 65536u
-#define GATE_ARM_SLOT 0xffffu     /* ctx of a REQUEST_ARM: belongs to no slot */
+#define GATE_ARM_COMMITTED (UINT64_C(1) << 36) /* in that ctx: waits for the last stable offset */
+#define GATE_ARM_SLOT 0xffffu                  /* ctx of a REQUEST_ARM: belongs to no slot */
 #define GATE_RATE_MIN_BYTES 4096u /* per second: a transfer that keeps this up is never cut off */
 #define GATE_LINK_RESERVE 64u     /* response slots kept for what is unsolicited */
 #define GATE_RESPONSES_PER_POLL 512u

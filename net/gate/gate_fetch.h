@@ -25,12 +25,15 @@ struct gate_fetch_entry {
     uint64_t offset;
     uint64_t read_offset; /* where the next read of this response goes on; READING only */
     uint64_t high_watermark;
+    uint64_t last_stable_offset;
     uint64_t start_offset;
     uint64_t readable_bytes; /* as last told */
     uint8_t *data;
     uint32_t data_bytes;
     uint32_t data_capacity;
     uint32_t max_bytes;
+    uint32_t skip_count; /* aborted transactions, as sent, from data + data_capacity on */
+    uint32_t skip_end;   /* in the reply: where they belong */
     uint32_t header_end; /* in the reply: where the data belongs */
     int32_t leader_epoch;
     int32_t partition;
@@ -58,6 +61,7 @@ struct gate_fetch {
     uint32_t slot;        /* GATE_NONE: given back, but still on a list */
     uint8_t state;        /* enum fetch_state */
     bool single;          /* one partition, min_bytes <= 1: reads without a probe */
+    bool committed;       /* isolation level 1: reads below the last stable offset */
     bool expired;         /* its time is up: answer what there is */
     bool was_parked;      /* at least once */
     bool queued_issue;    /* on gate.issue: entries are due */
@@ -126,17 +130,37 @@ bool fetch_reply__gather(struct gate *gate,
                          uint32_t room,
                          uint32_t *ret_count);
 
+/* fetch_skips.c */
+/* Of so many bytes of response memory, those that a read may fill; and the other way round. */
+uint32_t fetch_skips__room(const struct gate_fetch *fetch, uint32_t bytes);
+uint32_t fetch_skips__need(const struct gate_fetch *fetch, uint32_t bytes);
+/* Keeps the aborted transactions that a read has left behind its batches. */
+void fetch_skips__take(struct gate *gate,
+                       struct gate_fetch *fetch,
+                       struct gate_fetch_entry *entry,
+                       const struct response *response);
+/* How far this Fetch may read. */
+static ALWAYS_INLINE uint64_t
+fetch__end(const struct gate_fetch *fetch, const struct gate_fetch_entry *entry)
+{
+    return fetch->committed ? entry->last_stable_offset : entry->high_watermark;
+}
+
 /* park.c: who waits for which partition, and until when */
 void park__listen(struct gate *gate, struct gate_fetch_entry *entry);
 void park__forget(struct gate_fetch_entry *entry);
 /* A mark came: wakes those who wait for the partition. */
 void park__marked(struct gate *gate, uint32_t link_idx, const struct response *response);
-/* An ARM reached the partition (armed) or not; gives back the credits it no longer needs. */
-uint32_t park__armed(struct gate *gate, uint32_t link_idx, uint32_t slot, bool armed);
+/* How an ARM ended. */
+enum park_armed { PARK_NOT_ARMED, PARK_ARMED, PARK_ARMED_STABLE };
+/* Gives back the credits that it no longer needs. */
+uint32_t park__armed(struct gate *gate, uint32_t link_idx, uint32_t slot, enum park_armed how);
 /* A request with ARM was put in; park__armed() follows with its response. */
 void park__arming(struct gate *gate, const struct partition_ref *ref);
-/* True when a mark for the partition is certain to come. */
-bool park__is_armed(const struct gate *gate, const struct partition_ref *ref);
+/* True when a mark for the partition is certain to come as soon as this Fetch can go on. */
+bool park__is_armed(const struct gate *gate,
+                    const struct partition_ref *ref,
+                    const struct gate_fetch *fetch);
 /* True when one more partition of that link may be armed. */
 bool park__may_arm(const struct gate *gate, uint32_t link_idx, uint32_t slot);
 /* Partitions of a topic that is gone will send no mark. */

@@ -34,6 +34,7 @@ struct gate_interest {
     uint64_t incarnation; /* that was armed last */
     uint32_t arming;      /* requests with ARM under way */
     bool armed;           /* a mark is certain to come */
+    bool armed_all;       /* ... with whatever moves, not only with the last stable offset */
     bool early;           /* a mark overtook the answer to the request that armed it */
 };
 

@@ -107,7 +107,12 @@ link_done(struct gate *gate, uint32_t link_idx, const struct response *response)
         credits = fetch__answered(gate, response);
         break;
     case REQUEST_ARM:
-        credits = 1 + park__armed(gate, link_idx, (uint32_t)response->ctx, response->rc == RC_OK);
+        credits = 1 + park__armed(gate,
+                                  link_idx,
+                                  (uint32_t)response->ctx,
+                                  response->rc != RC_OK                       ? PARK_NOT_ARMED
+                                  : (response->ctx & GATE_ARM_COMMITTED) != 0 ? PARK_ARMED_STABLE
+                                                                              : PARK_ARMED);
         break;
     case REQUEST_KAFKA:
         control_request__answered(gate, response);

@@ -51,11 +51,14 @@ park__may_arm(const struct gate *gate, uint32_t link_idx, uint32_t slot)
 }
 
 bool
-park__is_armed(const struct gate *gate, const struct partition_ref *ref)
+park__is_armed(const struct gate *gate,
+               const struct partition_ref *ref,
+               const struct gate_fetch *fetch)
 {
     const struct gate_interest *interest = park_interest(gate, ref->log_tile, ref->slot);
 
-    return interest != NULL && interest->armed && interest->incarnation == ref->incarnation;
+    return interest != NULL && interest->armed && interest->incarnation == ref->incarnation &&
+           (interest->armed_all || fetch->committed);
 }
 
 void
@@ -75,7 +78,7 @@ park__arming(struct gate *gate, const struct partition_ref *ref)
 }
 
 uint32_t
-park__armed(struct gate *gate, uint32_t link_idx, uint32_t slot, bool armed)
+park__armed(struct gate *gate, uint32_t link_idx, uint32_t slot, enum park_armed how)
 {
     struct gate_interest *interest = park_interest(gate, link_idx, slot);
 
@@ -85,15 +88,29 @@ park__armed(struct gate *gate, uint32_t link_idx, uint32_t slot, bool armed)
     bool early = interest->early;
     if (interest->arming == 0)
         interest->early = false;
-    if (!armed || interest->armed)
+    if (how == PARK_NOT_ARMED)
         return 1;
+    if (interest->armed) {
+        interest->armed_all = interest->armed_all || how == PARK_ARMED;
+        return 1;
+    }
     if (early) {
         interest->early = false;
         return 1;
     }
     interest->armed = true;
+    interest->armed_all = how == PARK_ARMED;
     gate->links[link_idx].armed++;
     return 0;
+}
+
+/* The mark tells a parked reader of committed records nothing that it can read: it waits on. */
+static bool
+park_waits_on(const struct gate_fetch_entry *entry, const struct response *mark)
+{
+    return entry->fetch->committed && entry->fetch->state == FETCH_PARKED && !entry->marked &&
+           mark->high_watermark > entry->high_watermark && mark->start_offset <= entry->offset &&
+           mark->u.last_stable_offset <= entry->offset;
 }
 
 static void
@@ -101,9 +118,14 @@ park_wake(struct gate *gate, struct gate_interest *interest, const struct respon
 {
     for (struct gate_fetch_entry *entry = interest->first; entry != NULL; entry = entry->next) {
         struct gate_fetch *fetch = entry->fetch;
-        entry->marked = true;
-        if (mark != NULL && entry->ref.incarnation == mark->ctx) {
+        bool is_own = mark != NULL && entry->ref.incarnation == mark->ctx;
+        if (is_own && park_waits_on(entry, mark))
+            entry->due = true; /* armed anew */
+        else
+            entry->marked = true;
+        if (is_own) {
             entry->high_watermark = mark->high_watermark;
+            entry->last_stable_offset = mark->u.last_stable_offset;
             entry->start_offset = mark->start_offset;
         }
         if (fetch->state == FETCH_PARKED)

@@ -100,9 +100,9 @@ kafka_fetch_partition_head_bytes(int16_t version, uint32_t records_bytes)
 }
 
 void
-kafka_fetch_partition_head(struct writer *writer,
-                           int16_t version,
-                           const struct kafka_fetch_partition *partition)
+kafka_fetch_partition_begin(struct writer *writer,
+                            int16_t version,
+                            const struct kafka_fetch_partition *partition)
 {
     writer_u32_be(writer, (uint32_t)partition->index);
     writer_u16_be(writer, (uint16_t)partition->error);
@@ -110,13 +110,45 @@ kafka_fetch_partition_head(struct writer *writer,
     writer_u64_be(writer, (uint64_t)partition->last_stable_offset);
     if (version >= FETCH_LOG_START_FIRST)
         writer_u64_be(writer, (uint64_t)partition->log_start_offset);
-    if (flexible(version))
+    if (partition->aborted_count > 0)
+        write_count(writer, version, partition->aborted_count);
+    else if (flexible(version))
         writer_u8(writer, 0);
     else
         writer_u32_be(writer, UINT32_MAX);
+}
+
+void
+kafka_fetch_partition_records(struct writer *writer, int16_t version, uint32_t records_bytes)
+{
     if (version >= FETCH_REPLICA_FIRST)
         writer_u32_be(writer, UINT32_MAX);
-    write_count(writer, version, partition->records_bytes);
+    write_count(writer, version, records_bytes);
+}
+
+void
+kafka_fetch_partition_head(struct writer *writer,
+                           int16_t version,
+                           const struct kafka_fetch_partition *partition)
+{
+    CHECK(partition->aborted_count == 0);
+    kafka_fetch_partition_begin(writer, version, partition);
+    kafka_fetch_partition_records(writer, version, partition->records_bytes);
+}
+
+uint32_t
+kafka_fetch_aborted_bytes(int16_t version)
+{
+    return 8 + 8 + kafka_fetch_tail_bytes(version);
+}
+
+void
+kafka_fetch_put_aborted(uint8_t *at, int16_t version, int64_t producer_id, int64_t first_offset)
+{
+    put_u64_be(at, (uint64_t)producer_id);
+    put_u64_be(at + 8, (uint64_t)first_offset);
+    if (flexible(version))
+        at[16] = 0;
 }
 
 uint32_t

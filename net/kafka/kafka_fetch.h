@@ -5,7 +5,7 @@
  *
  *   head                              size field, response header, error, session, topic count
  *     topic head                      name or id, partition count
- *       partition head                error, offsets, length of the records
+ *       partition head                error, offsets, aborted transactions, length of the records
  *       records                       the caller's bytes
  *       partition tail                a tagged section, 0 or 1 byte
  *     topic tail                      0 or 1 byte
@@ -13,8 +13,8 @@
  *
  * Every piece has a _bytes function with the exact size, so the frame's size is summed up before
  * the first byte leaves: frame_bytes = all pieces and records, without the 4 bytes of the size
- * field itself. Aborted transactions are null, the preferred replica is -1 and empty records have
- * length 0, never null (librdkafka 2.0 fails on null). */
+ * field itself. Without aborted transactions their list is null, the preferred replica is -1 and
+ * empty records have length 0, never null (librdkafka 2.0 fails on null). */
 #ifndef EAGRE_NET_KAFKA_KAFKA_FETCH_H
 #define EAGRE_NET_KAFKA_KAFKA_FETCH_H
 
@@ -44,6 +44,7 @@ struct kafka_fetch_partition {
     int64_t high_watermark; /* -1 with an error */
     int64_t last_stable_offset;
     int64_t log_start_offset;
+    uint32_t aborted_count; /* 0: told as null */
     uint32_t records_bytes; /* that follow; 0 with an error */
 };
 
@@ -59,6 +60,15 @@ uint32_t kafka_fetch_partition_head_bytes(int16_t version, uint32_t records_byte
 void kafka_fetch_partition_head(struct writer *writer,
                                 int16_t version,
                                 const struct kafka_fetch_partition *partition);
+/* The two halves of it: aborted_count entries go between. */
+void kafka_fetch_partition_begin(struct writer *writer,
+                                 int16_t version,
+                                 const struct kafka_fetch_partition *partition);
+void kafka_fetch_partition_records(struct writer *writer, int16_t version, uint32_t records_bytes);
+/* One aborted transaction: its size, and its bytes at `at`. */
+uint32_t kafka_fetch_aborted_bytes(int16_t version);
+void
+kafka_fetch_put_aborted(uint8_t *at, int16_t version, int64_t producer_id, int64_t first_offset);
 
 /* The tagged section that ends a partition, a topic and the response: one zero byte from version 12
  * on, else nothing. */

@@ -67,7 +67,8 @@ enum request_flags {
     /* READ, ARM: a reader of committed records: gets nothing at or above the last stable offset and
      * waits for that one to move (arm.high_watermark is then the last stable offset it knows). A
      * READ puts behind the batches in dst, at the next multiple of 8, a uint64_t count and so many
-     * struct request_aborted: the aborted transactions that touch what it gave. */
+     * struct request_aborted: the aborted transactions that touch what it gave, in any order and
+     * perhaps some that begin behind it. RC_NO_MEMORY counts the room for them. */
     REQUEST_FLAG_COMMITTED = 16,
 };
 
@@ -157,7 +158,8 @@ _Static_assert(sizeof(struct request) == 64, "one ring slot");
 
 enum response_kind {
     RESPONSE_DONE = 1, /* answers a request */
-    /* Unsolicited: slot, incarnation in ctx, high_watermark, start_offset, total_bytes. */
+    /* Unsolicited: slot, incarnation in ctx, high_watermark, start_offset, last_stable_offset,
+     * total_bytes. */
     RESPONSE_MARK,
     RESPONSE_TOPIC, /* unsolicited, control to gate: a topic came, changed or went; u.topic */
     RESPONSE_QUOTA, /* unsolicited, control to gate: a client's limits changed; u.quota */
@@ -176,8 +178,8 @@ struct response {
     uint64_t high_watermark;
     uint64_t start_offset;
     union {
-        uint64_t end_offset;                /* OFFSETS, READ */
-        uint64_t last_stable_offset;        /* READ with REQUEST_FLAG_COMMITTED */
+        uint64_t end_offset;                /* OFFSETS */
+        uint64_t last_stable_offset;        /* READ, FIND, MARK */
         int64_t append_time_ms;             /* PRODUCE: -1 unless LogAppendTime */
         const struct topic_snapshot *topic; /* TOPIC: borrowed until REQUEST_TOPIC_SEEN */
         const struct quota_snapshot *quota; /* QUOTA: likewise */

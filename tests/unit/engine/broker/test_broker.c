@@ -145,6 +145,13 @@ log_arm(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t known, ui
 }
 
 enum rc
+log_arm_committed(
+    struct log *log, uint32_t slot, uint64_t incarnation, uint64_t known, uint16_t requester)
+{
+    return log_arm(log, slot, incarnation, known, requester);
+}
+
+enum rc
 log_open(struct log *log, const struct log_partition_config *config, uint64_t ctx)
 {
     if (config->incarnation == 0)

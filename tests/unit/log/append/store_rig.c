@@ -495,11 +495,18 @@ struct log_read_result
 rig_read(struct rig *rig, uint32_t partition, uint64_t offset, uint32_t max_bytes)
 {
     struct log_read_request request = rig_read_request(rig, partition, offset, max_bytes);
+
+    return rig_read_as(rig, partition, &request);
+}
+
+struct log_read_result
+rig_read_as(struct rig *rig, uint32_t partition, const struct log_read_request *request)
+{
     struct log_read_result result;
     uint64_t before = rig->reads;
 
     for (uint32_t i = 0; i < RIG_STEPS_MAX; i++) {
-        bool done = log_read(rig_log(rig, partition), &request, &result);
+        bool done = log_read(rig_log(rig, partition), request, &result);
         if (done && result.rc != RC_AGAIN)
             return result;
         while (!done && rig->reads == before && i++ < RIG_STEPS_MAX)

@@ -134,6 +134,9 @@ enum rc rig_admit(struct rig *rig, uint32_t partition, int64_t producer_id, int1
 /* Reads once at offset into dst, waiting for cold reads. */
 struct log_read_result
 rig_read(struct rig *rig, uint32_t partition, uint64_t offset, uint32_t max_bytes);
+/* The same with a request of the test's own. */
+struct log_read_result
+rig_read_as(struct rig *rig, uint32_t partition, const struct log_read_request *request);
 struct log_read_result rig_find(struct rig *rig, uint32_t partition, int64_t time_ms);
 /* Every batch of the model from the start offset on is there, in order, with every byte; nothing
  * else is. */

@@ -8,6 +8,7 @@
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct rig rig;
 
@@ -222,6 +223,102 @@ Test(transaction, an_idle_producer_is_forgotten_unless_it_has_a_transaction, .ti
     rig_settle(&rig);
     cr_expect_eq(rig_log(&rig, 0)->producers.live, 1u);
     cr_expect_eq(append(7, 0, 2, true), RC_OK);
+    stop();
+}
+
+/* ---- readers of committed records */
+
+/* Reads committed records at offset; the entries behind them come out in *ret_skips. */
+static struct log_read_result
+read_committed(uint64_t offset, uint32_t dst_bytes, const uint8_t **ret_skips, uint64_t *ret_count)
+{
+    struct log_read_request request = {.slot = rig.partitions[0].slot,
+                                       .incarnation = rig.partitions[0].incarnation,
+                                       .offset = offset,
+                                       .dst = rig.dst,
+                                       .dst_bytes = dst_bytes,
+                                       .max_bytes = 1 * MIB,
+                                       .leader_epoch = -1,
+                                       .whole_first = true,
+                                       .is_committed = true};
+    struct log_read_result result = rig_read_as(&rig, 0, &request);
+
+    *ret_count = 0;
+    if (result.rc == RC_OK && result.bytes > 0) {
+        const uint8_t *at = rig.dst + round_up(result.bytes, 8);
+        memcpy(ret_count, at, sizeof(*ret_count));
+        *ret_skips = at + sizeof(*ret_count);
+    }
+    return result;
+}
+
+Test(transaction, committed_reads_end_at_what_is_stable_and_tell_what_to_skip, .timeout = 20)
+{
+    const uint8_t *skips = NULL;
+    uint64_t count;
+
+    start(8);
+    for (int64_t id = 1; id <= 10; id++) {
+        cr_assert_eq(admit(id, 0), RC_OK);
+        cr_assert_eq(append(id, 0, 0, true), RC_OK); /* [2 id - 2, 2 id) */
+    }
+    for (int64_t id = 1; id <= 9; id++)
+        cr_assert_eq(mark(id, 0, 0, id % 2 == 0), RC_OK); /* 20 ... 28; odd ones are aborted */
+    struct log_read_result result = read_committed(0, 1 * MIB, &skips, &count);
+    cr_assert_eq(result.rc, RC_OK);
+    cr_assert_eq(result.bytes, 9 * 200u);
+    cr_assert_eq(result.last_stable_offset, 18u);
+    cr_assert_eq(result.high_watermark, 29u);
+    cr_assert_eq(count, 5u);
+    for (uint64_t i = 0; i < count; i++) {
+        int64_t id;
+        uint64_t first;
+        memcpy(&id, skips + 16 * i, 8);
+        memcpy(&first, skips + 16 * i + 8, 8);
+        cr_assert_eq(id % 2, 1);
+        cr_assert_eq(first, 2 * (uint64_t)id - 2);
+    }
+    cr_assert_eq(read_committed(18, 1 * MIB, &skips, &count).bytes, 0u);
+    /* Little memory: fewer batches, but always those whose entries fit. */
+    for (uint32_t bytes = 1; bytes < 600; bytes++) {
+        result = read_committed(0, bytes, &skips, &count);
+        if (result.rc == RC_NO_MEMORY) {
+            cr_assert_gt(result.bytes, bytes);
+            cr_assert_leq(result.bytes, 200u + 16u + 5 * 16u);
+            continue;
+        }
+        cr_assert_geq(count, 1u);
+        cr_assert_leq(round_up(result.bytes, 8) + 8 + 16 * count, bytes);
+    }
+    cr_assert_eq(mark(10, 0, 0, true), RC_OK);
+    result = read_committed(18, 1 * MIB, &skips, &count);
+    cr_assert_eq(result.bytes, 200 + 10 * RECORD_MARKER_BYTES);
+    cr_assert_eq(count, 5u, "those whose markers are among it");
+    stop();
+}
+
+Test(transaction, a_committed_reader_is_marked_when_the_last_stable_offset_moves, .timeout = 20)
+{
+    start(9);
+    uint32_t slot = rig.partitions[0].slot;
+    uint64_t incarnation = rig.partitions[0].incarnation;
+    cr_assert_eq(admit(7, 0), RC_OK);
+    cr_assert_eq(append(7, 0, 0, true), RC_OK);
+    cr_assert_eq(log_arm_committed(rig_log(&rig, 0), slot, incarnation, 0, 3), RC_OK);
+    cr_assert_eq(log_arm(rig_log(&rig, 0), slot, incarnation, 2, 5), RC_OK);
+    uint64_t marks = rig.marks;
+    cr_assert_eq(append(7, 0, 2, true), RC_OK);
+    cr_assert_eq(rig.marks, marks + 1);
+    cr_assert_eq(rig.last_mark.waiting, BIT(5), "only who reads everything");
+    cr_assert_eq(append(7, 0, 4, true), RC_OK);
+    cr_assert_eq(rig.marks, marks + 1);
+    cr_assert_eq(mark(7, 0, 0, true), RC_OK);
+    cr_assert_eq(rig.marks, marks + 2);
+    cr_assert_eq(rig.last_mark.waiting, BIT(3));
+    cr_assert_eq(rig.last_mark.last_stable_offset, 7u);
+    cr_assert_eq(log_arm_committed(rig_log(&rig, 0), slot, incarnation, 0, 3), RC_OK);
+    rig_settle(&rig);
+    cr_assert_eq(rig.marks, marks + 3, "it had moved already");
     stop();
 }
 

@@ -338,177 +338,6 @@ fixture_accept(struct fixture *fixture)
     return 0;
 }
 
-static void
-log_respond(struct fixture *fixture, const struct response *response)
-{
-    uint32_t tile = fixture->options.two_log_tiles ? response->slot % 2 : 0;
-
-    cr_assert_eq(
-        ring_push(&fixture->log_responses[tile], response, 1), 1u, "response ring overflows");
-}
-
-static void
-log_mark(struct fixture *fixture, uint32_t slot)
-{
-    struct fixture_partition *partition = &fixture->partitions[slot];
-
-    if (!partition->armed || partition->armed_high_watermark == partition->end_offset)
-        return;
-    partition->armed = false;
-    log_respond(fixture,
-                &(struct response){.kind = RESPONSE_MARK,
-                                   .slot = slot,
-                                   .ctx = partition->incarnation,
-                                   .high_watermark = partition->end_offset,
-                                   .start_offset = partition->start_offset});
-}
-
-static uint64_t
-log_append(struct fixture *fixture, uint32_t slot, const uint8_t *batch, uint32_t bytes)
-{
-    struct fixture_partition *partition = &fixture->partitions[slot];
-    uint8_t *to = partition->bytes + partition->byte_count;
-    uint64_t base = partition->end_offset;
-
-    cr_assert_leq(partition->byte_count + bytes, FIXTURE_LOG_BYTES);
-    cr_assert(record_batch_crc_ok(batch, bytes), "the gate let a broken batch through");
-    memcpy(to, batch, bytes);
-    record_batch_patch(to, base, 0);
-    partition->byte_count += bytes;
-    partition->end_offset += (uint64_t)record_batch_last_offset_delta(to) + 1;
-    log_mark(fixture, slot);
-    return base;
-}
-
-static struct response
-log_answer(const struct request *request, enum rc rc)
-{
-    return (struct response){.kind = RESPONSE_DONE,
-                             .request_kind = request->kind,
-                             .rc = (uint16_t)rc,
-                             .slot = request->slot,
-                             .ctx = request->ctx};
-}
-
-static void
-log_produce(struct fixture *fixture, const struct request *request, enum rc rc)
-{
-    struct fixture_partition *partition = &fixture->partitions[request->slot];
-    struct response response = log_answer(request, rc);
-
-    response.u.append_time_ms = partition->append_time ? 1700000000123 : -1;
-    response.start_offset = partition->start_offset;
-    if (rc == RC_SEQUENCE_DUPLICATE)
-        response.base_offset = 42;
-    else if (rc == RC_OK)
-        response.base_offset = log_append(
-            fixture, request->slot, request->u.produce.batch, request->u.produce.batch_bytes);
-    log_respond(fixture, &response);
-}
-
-/* Whole batches from the one that contains the offset. */
-static void
-log_copy(const struct fixture_partition *partition,
-         const struct request *request,
-         struct response *response)
-{
-    uint32_t at = 0;
-    bool probe = request->u.read.dst_bytes == 0;
-
-    while (at < partition->byte_count) {
-        const uint8_t *batch = partition->bytes + at;
-        uint32_t bytes = (uint32_t)record_batch_bytes(batch);
-        uint64_t last = record_batch_base_offset(batch) +
-                        (uint64_t)record_batch_last_offset_delta(batch);
-        at += bytes;
-        if (last < request->u.read.offset)
-            continue;
-        if (probe) {
-            response->total_bytes += bytes;
-            continue;
-        }
-        bool whole = response->bytes == 0 && (request->flags & REQUEST_FLAG_WHOLE) != 0;
-        if (!whole && response->bytes + bytes > request->u.read.max_bytes)
-            break;
-        if (response->bytes + bytes > request->u.read.dst_bytes) {
-            if (response->bytes == 0) {
-                response->rc = RC_NO_MEMORY;
-                response->bytes = bytes;
-            }
-            break;
-        }
-        memcpy(request->u.read.dst + response->bytes, batch, bytes);
-        if (response->bytes == 0)
-            response->base_offset = record_batch_base_offset(batch);
-        response->bytes += bytes;
-    }
-}
-
-static void
-log_read(struct fixture *fixture, const struct request *request)
-{
-    struct fixture_partition *partition = &fixture->partitions[request->slot];
-    struct response response = log_answer(request, RC_OK);
-    bool probe = request->u.read.dst_bytes == 0;
-
-    fixture->reads += probe ? 0 : 1;
-    fixture->probes += probe ? 1 : 0;
-    response.high_watermark = partition->end_offset;
-    response.start_offset = partition->start_offset;
-    if (request->incarnation != partition->incarnation)
-        response.rc = RC_UNKNOWN_PARTITION;
-    else if (request->u.read.leader_epoch > 0)
-        response.rc = RC_LEADER_EPOCH_UNKNOWN;
-    else if (request->u.read.offset < partition->start_offset ||
-             request->u.read.offset > partition->end_offset)
-        response.rc = RC_OFFSET_OUT_OF_RANGE;
-    else
-        log_copy(partition, request, &response);
-    bool nothing = probe ? response.total_bytes == 0 : response.bytes == 0;
-    if (response.rc == RC_OK && nothing && (request->flags & REQUEST_FLAG_ARM) != 0) {
-        partition->armed = true;
-        partition->armed_high_watermark = partition->end_offset;
-    }
-    log_respond(fixture, &response);
-}
-
-static void
-log_serve(struct fixture *fixture, const struct request *request)
-{
-    struct fixture_partition *partition = &fixture->partitions[request->slot];
-
-    cr_assert_eq(request->requester, 1u);
-    if (request->kind == REQUEST_PRODUCE && fixture->hold_appends) {
-        cr_assert_lt(fixture->held_count, ARRAY_COUNT(fixture->held));
-        fixture->held[fixture->held_count++] = *request;
-    } else if (request->kind == REQUEST_PRODUCE) {
-        log_produce(fixture, request, fixture->append_rc);
-    } else if (request->kind == REQUEST_READ) {
-        log_read(fixture, request);
-    } else {
-        cr_assert_eq(request->kind, REQUEST_ARM);
-        partition->armed = true;
-        partition->armed_high_watermark = request->u.arm.high_watermark;
-        struct response response = log_answer(request, RC_OK);
-        if (fixture->mark_first)
-            fixture_append(fixture, request->slot, 1, 500);
-        fixture->mark_first = false;
-        log_respond(fixture, &response);
-        log_mark(fixture, request->slot);
-    }
-}
-
-void
-fixture_answer_held(struct fixture *fixture, uint32_t at, enum rc rc)
-{
-    struct request request = fixture->held[at];
-
-    fixture->held_count--;
-    memmove(
-        &fixture->held[at], &fixture->held[at + 1], (fixture->held_count - at) * sizeof(request));
-    log_produce(fixture, &request, rc);
-}
-
 static uint32_t
 control_serve(struct fixture *fixture)
 {
@@ -523,7 +352,7 @@ control_serve(struct fixture *fixture)
             continue;
         }
         cr_assert_eq(request.kind, REQUEST_KAFKA);
-        struct response response = log_answer(&request, RC_OK);
+        struct response response = fixture_log__answer(&request, RC_OK);
         uint32_t bytes = 4 + fixture->control_reply_bytes;
         response.bytes = bytes;
         response.base_offset = fixture->control_spent_ns;
@@ -554,7 +383,7 @@ fixture_step(struct fixture *fixture)
     for (uint32_t i = 0; i < 2; i++) {
         bool held = fixture->log_held || (i == 1 && fixture->second_held);
         while (!held && ring_pop(&fixture->log_requests[i], &request, 1) == 1) {
-            log_serve(fixture, &request);
+            fixture_log__serve(fixture, &request);
             work++;
         }
     }
@@ -605,7 +434,8 @@ fixture_append(struct fixture *fixture, uint32_t slot, uint32_t records, uint32_
     uint32_t capacity = 4096 + records * (value_bytes + 64);
     uint8_t *batch = malloc(capacity);
 
-    log_append(fixture, slot, batch, fixture_batch(batch, capacity, records, value_bytes));
+    (void)fixture_log__append(
+        fixture, slot, batch, fixture_batch(batch, capacity, records, value_bytes));
     free(batch);
 }
 
@@ -684,6 +514,7 @@ fixture_fetch(struct fixture *fixture,
     memset(topic.topic_id.at, fetch->id_byte, sizeof(topic.topic_id.at));
     topic.partitions.at = partitions;
     topic.partitions.count = fetch->partition_count;
+    message.isolation_level = fetch->isolation_level;
     message.max_wait_ms = fetch->max_wait_ms;
     message.min_bytes = fetch->min_bytes;
     message.max_bytes = fetch->max_bytes == 0 ? INT32_MAX : fetch->max_bytes;

@@ -41,6 +41,12 @@ struct fixture_partition {
     uint64_t end_offset; /* also the high watermark */
     uint64_t armed_high_watermark;
     bool armed;
+    uint64_t armed_last_stable;
+    bool armed_stable;
+    uint64_t open_offset; /* a transaction is open from here on; 0: none */
+    struct request_aborted aborted[64];
+    uint64_t aborted_last[64]; /* of their markers */
+    uint32_t aborted_count;
     bool append_time;
     uint8_t *bytes; /* batches one after the other */
     uint32_t byte_count;
@@ -156,7 +162,16 @@ struct fixture_fetch {
     int32_t partition_max_bytes;
     int64_t offset;
     int32_t session_epoch;
+    int8_t isolation_level;
 };
+/* fixture_log.c, for fixture.c only */
+struct response fixture_log__answer(const struct request *request, enum rc rc);
+void fixture_log__serve(struct fixture *fixture, const struct request *request);
+uint64_t
+fixture_log__append(struct fixture *fixture, uint32_t slot, const uint8_t *batch, uint32_t bytes);
+
+/* The log tile forgets that a transaction is open. */
+void fixture_close(struct fixture *fixture, uint32_t slot);
 uint32_t fixture_fetch(struct fixture *fixture,
                        uint8_t *memory,
                        uint32_t capacity,

@@ -3,6 +3,8 @@
  * sends real marks. */
 #include "tests/unit/net/gate/fixture.h"
 
+#include "engine/record/record_batch.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -465,5 +467,108 @@ Test(gate_fetch, reads_only_as_the_first_of_its_connection, .timeout = 20)
     fixture_run(fixture);
     for (uint32_t i = 0; i < 6; i++)
         cr_assert_gt(fixture_frame(fixture, stream).count, 600000u);
+    fixture_free(fixture);
+}
+
+Test(gate_fetch, committed_readers_get_what_is_stable_and_what_to_skip, .timeout = 20)
+{
+    struct fixture *fixture = fixture_new(NULL);
+    uint32_t stream = fixture_connect(fixture);
+    struct fixture_partition *log = &fixture->partitions[0];
+
+    for (uint32_t i = 0; i < 5; i++)
+        fixture_append(fixture, 0, 2, 100);
+    log->open_offset = 8;
+    log->aborted[0] = (struct request_aborted){.producer_id = 70, .first_offset = 0};
+    log->aborted_last[0] = 1;
+    log->aborted[1] = (struct request_aborted){.producer_id = 71, .first_offset = 2};
+    log->aborted_last[1] = 7;
+    log->aborted[2] = (struct request_aborted){.producer_id = 72, .first_offset = 4};
+    log->aborted_last[2] = 6;
+    log->aborted_count = 3;
+    for (int16_t version = 4; version <= 17; version++) {
+        struct fixture_fetch fetch = plain(version);
+        fetch.offset = 3;
+        fetch.isolation_level = 1;
+        fetch.min_bytes = version % 2 == 0 ? 1 : 2; /* read at once, or probed first */
+        fixture_fetch_send(fixture, stream, &fetch);
+        fixture_run(fixture);
+        struct kafka_fetch_response response = answer(fixture, stream, version);
+        const struct kafka_fetch_response_partition *partition = partition_of(&response, 0);
+        cr_assert_eq(partition->error, 0);
+        cr_assert_eq(partition->high_watermark, 10);
+        cr_assert_eq(partition->last_stable_offset, 8);
+        cr_assert_eq(partition->aborted.count, 2u, "version %d", version);
+        uint64_t seen = 0;
+        for (uint32_t i = 0; i < 2; i++) {
+            int64_t id = partition->aborted.at[i].producer_id;
+            cr_assert_eq(partition->aborted.at[i].first_offset, id == 71 ? 2 : 4);
+            seen |= UINT64_C(1) << (id - 70);
+        }
+        cr_assert_eq(seen, 6u);
+        const uint8_t *last = partition->records.at;
+        cr_assert_eq(get_u64_be(last), 2u);
+        while (last + record_batch_bytes(last) < partition->records.at + partition->records.count)
+            last += record_batch_bytes(last);
+        cr_assert_eq(get_u64_be(last), 6u, "nothing above the last stable offset");
+
+        fetch.isolation_level = 0;
+        fixture_fetch_send(fixture, stream, &fetch);
+        fixture_run(fixture);
+        response = answer(fixture, stream, version);
+        partition = partition_of(&response, 0);
+        cr_assert_eq(partition->last_stable_offset, 10);
+        cr_assert_eq(partition->aborted.count, 0u);
+    }
+    fixture_free(fixture);
+}
+
+Test(gate_fetch, a_committed_reader_wakes_when_the_last_stable_offset_moves, .timeout = 20)
+{
+    struct fixture *fixture = fixture_new(NULL);
+    uint32_t committed = fixture_connect(fixture);
+    uint32_t other = fixture_connect(fixture);
+    struct fixture_partition *log = &fixture->partitions[0];
+    struct fixture_fetch fetch = plain(11);
+
+    for (uint32_t round = 0; round < 2; round++) {
+        uint64_t before = log->end_offset;
+        fetch.offset = (int64_t)before;
+        fetch.isolation_level = 1;
+        fetch.min_bytes = 1 + (int32_t)round;
+        fixture_append(fixture, 0, 2, 100);
+        log->open_offset = before;
+        if (before == 0)
+            log->open_offset = 1; /* 0 means none */
+        fetch.offset = (int64_t)log->open_offset;
+        fixture_fetch_send(fixture, committed, &fetch);
+        int32_t correlation = fixture->correlation;
+        fixture_run(fixture);
+        cr_assert_eq(fixture_frame(fixture, committed).at, NULL, "all is undecided");
+        /* Somebody who reads everything waits at the same place, and is not held back. */
+        fetch.isolation_level = 0;
+        fetch.min_bytes = 1;
+        fetch.offset = (int64_t)log->end_offset;
+        fixture_fetch_send(fixture, other, &fetch);
+        fixture_run(fixture);
+        cr_assert_eq(fixture_frame(fixture, other).at, NULL);
+        uint32_t reads = fixture->reads + fixture->probes;
+        fixture_append(fixture, 0, 1, 100);
+        fixture_run(fixture);
+        struct kafka_fetch_response response = answer(fixture, other, 11);
+        cr_assert_gt(partition_of(&response, 0)->records.count, 61u);
+        cr_assert_eq(fixture_frame(fixture, committed).at, NULL);
+        for (uint32_t i = 0; i < 5; i++) {
+            fixture_append(fixture, 0, 1, 100);
+            fixture_run(fixture);
+        }
+        cr_assert_leq(fixture->reads + fixture->probes, reads + 3, "it does not look in vain");
+        cr_assert_eq(fixture_frame(fixture, committed).at, NULL);
+        fixture_close(fixture, 0);
+        fixture_run(fixture);
+        response = fixture_fetch_response(fixture_frame(fixture, committed), 11, correlation);
+        cr_assert_gt(partition_of(&response, 0)->records.count, 61u);
+        cr_assert_eq(partition_of(&response, 0)->last_stable_offset, (int64_t)log->end_offset);
+    }
     fixture_free(fixture);
 }
