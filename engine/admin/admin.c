@@ -183,6 +183,37 @@ handle_topics(void *ctx, const struct http_request *request, struct http_answer 
 }
 
 static void
+handle_groups(void *ctx, const struct http_request *request, struct http_answer *ret)
+{
+    struct admin *admin = ctx;
+    const char *group = http_query(request, "group");
+
+    if (!control_answered(admin->config.control)) {
+        http_answer_error(ret, 503, "control does not answer");
+        return;
+    }
+    json_decref(admin->document);
+    admin->document = NULL;
+    admin->want_group = NULL;
+    if (group != NULL) {
+        size_t count = strnlen(group, ADMIN_GROUP_BYTES_MAX - 1);
+        bytes_copy(admin->group_name, ADMIN_GROUP_BYTES_MAX - 1, group, count);
+        admin->group_name[count] = '\0';
+        admin->want_group = admin->group_name;
+    }
+    if (!ask_control(admin, admin__build_groups)) {
+        http_answer_error(ret, 503, "control does not answer");
+        return;
+    }
+    json_t *document = admin->document;
+    admin->document = NULL;
+    if (document == NULL)
+        http_answer_error(ret, 404, "no such group");
+    else
+        answer_document(admin, document, ret);
+}
+
+static void
 handle_tiles(void *ctx, const struct http_request *request, struct http_answer *ret)
 {
     struct admin *admin = ctx;
@@ -200,6 +231,7 @@ static const struct http_route routes[] = {
     {"GET", "/healthz", handle_health},
     {"GET", "/readyz", handle_ready},
     {"GET", "/api/v1/topics", handle_topics},
+    {"GET", "/api/v1/groups", handle_groups},
     {"GET", "/api/v1/tiles", handle_tiles},
 };
 
@@ -235,6 +267,7 @@ free_admin(struct admin *admin)
 {
     sem_destroy(&admin->answered);
     json_decref(admin->document);
+    mem_boot_free(admin->lag);
     mem_boot_free(admin->tiles);
     mem_boot_free(admin->text);
     mem_boot_free(admin);
@@ -254,8 +287,9 @@ admin_start(const struct admin_config *config, struct admin **ret_admin, struct 
     admin->begin_ns = clock_now_ns(&admin->clock);
     admin->text = mem_boot_alloc(ADMIN_TEXT_BYTES);
     admin->tiles = mem_boot_alloc(sizeof(*admin->tiles) * (count_tiles(config) + 1));
+    admin->lag = mem_boot_alloc(admin__lag_bytes());
     enum rc rc = RC_NO_MEMORY;
-    if (admin->text == NULL || admin->tiles == NULL)
+    if (admin->text == NULL || admin->tiles == NULL || admin->lag == NULL)
         goto fail;
     list_tiles(admin);
     struct http_config http = {

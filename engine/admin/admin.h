@@ -5,6 +5,7 @@
  *   GET /healthz         200 while the process serves or starts, 503 when its boot has failed
  *   GET /readyz          200 when topics are served, 503 before and while stopping
  *   GET /api/v1/topics   topics; ?partitions=1 adds each partition
+ *   GET /api/v1/groups   consumer groups with their lag; ?group=NAME: one, with members and offsets
  *   GET /api/v1/tiles    cores, tiles, where their time goes, gates, log tiles, the recovery report
  *
  * Handlers run on HTTP's own thread. What other cores count is read relaxed; control's tables are

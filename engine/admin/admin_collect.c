@@ -249,6 +249,49 @@ partition_at(void *ctx, uint32_t index, struct metrics_partition_row *ret)
     return next_partition(admin, ret);
 }
 
+/* The same for committed offsets; those of partitions that are not there lag nothing and are passed
+ * over. */
+static bool
+group_at(void *ctx, uint32_t index, struct metrics_group_row *ret)
+{
+    struct admin *admin = ctx;
+    struct admin_offset offset;
+
+    if (index == 0)
+        admin__begin_offsets(admin, admin->walked);
+    if (index == ADMIN_LAG_OFFSETS_MAX)
+        return false;
+    do {
+        if (!admin__next_offset(admin, &offset))
+            return false;
+    } while (offset.end == NULL);
+    *ret = (struct metrics_group_row){
+        .group = offset.group,
+        .topic = offset.offset.topic,
+        .partition = offset.offset.partition,
+        .values = {[METRIC_GROUP_LAG_RECORDS] = offset.lag_records,
+                   [METRIC_GROUP_LAG_SECONDS] = offset.lag_ms},
+    };
+    return true;
+}
+
+/* In the copy of control's counters that is about to be exported. */
+static void
+tell_left_out(struct admin *admin, const struct groups *groups)
+{
+    struct group_view view;
+    uint64_t offsets = 0;
+    uint32_t cursor = 0;
+
+    while (groups != NULL && groups_next(groups, &cursor, &view))
+        offsets += view.offset_count;
+    for (uint32_t i = 0; i < admin->tile_count; i++)
+        if (admin->tiles[i].owner == METRICS_CONTROL)
+            metrics_set(&admin->tiles[i],
+                        METRIC_GROUP_LAG_LEFT_OUT,
+                        offsets > ADMIN_LAG_OFFSETS_MAX ? offsets - ADMIN_LAG_OFFSETS_MAX : 0);
+}
+
 void
 admin__export(struct control *control, void *ctx)
 {
@@ -258,15 +301,19 @@ admin__export(struct control *control, void *ctx)
         .tiles = admin->tile_list,
         .tile_count = admin->tile_count,
         .partition_at = partition_at,
+        .group_at = group_at,
         .ctx = admin,
     };
 
+    admin__sample_lag(admin, control);
+    tell_left_out(admin, control_groups(control));
     admin->walked = control;
     metrics_export(&config, &writer);
     if (writer.failed) {
         /* Too many partitions for one page: the tiles' values are worth more than none. */
         writer = writer_over(admin->text, ADMIN_TEXT_BYTES);
         config.partition_at = NULL;
+        config.group_at = NULL;
         metrics_export(&config, &writer);
     }
     admin->text_bytes = writer_count(&writer);

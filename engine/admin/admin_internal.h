@@ -10,6 +10,10 @@
 #include <semaphore.h>
 
 #define ADMIN_TEXT_BYTES (16u << 20) /* longest answer; touched as far as it is used */
+/* Committed offsets that lag is computed of and told, over all groups: one scrape's work on
+ * control's thread stays below some milliseconds. More are counted as left out. */
+#define ADMIN_LAG_OFFSETS_MAX 16384u
+#define ADMIN_GROUP_BYTES_MAX 1025u /* of a group id in a question, with the NUL */
 #define ADMIN_TILES_MAX (ADMIN_CORES_MAX * CORE_TILES_MAX)
 
 struct admin {
@@ -23,6 +27,8 @@ struct admin {
     size_t text_bytes;
     /* a question's input and output */
     bool want_partitions;
+    char *want_group; /* NULL: all; [ADMIN_GROUP_BYTES_MAX] otherwise */
+    char group_name[ADMIN_GROUP_BYTES_MAX];
     json_t *document;
     /* copies that are exported, one per tile */
     struct metrics_tile *tiles; /* [tile_count] */
@@ -33,6 +39,21 @@ struct admin {
     struct control_topic_view walk_topic;
     uint32_t walk_cursor;
     uint32_t walk_partition;
+    /* place in the list of committed offsets, on control's thread */
+    struct group_view walk_group;
+    uint32_t group_cursor;
+    uint32_t offset_cursor;
+    struct admin_lag *lag; /* readings of high watermarks */
+};
+
+/* One committed offset and what it lags. */
+struct admin_offset {
+    struct bytes group;
+    struct group_offset_view offset;
+    uint64_t incarnation;
+    const _Atomic uint64_t *end; /* high watermark; NULL: no such partition, or not served */
+    uint64_t lag_records;
+    uint64_t lag_ms;
 };
 
 static inline uint64_t
@@ -51,6 +72,20 @@ const struct metrics_partition *admin__partition_metrics(const struct admin *adm
 /* admin_json.c; the first two run on control's thread. */
 void admin__build_topics(struct control *control, void *ctx);
 json_t *admin__build_tiles(struct admin *admin);
+
+/* admin_groups.c; on control's thread */
+void admin__build_groups(struct control *control, void *ctx);
+
+/* admin_lag.c; on control's thread */
+struct admin_lag;
+size_t admin__lag_bytes(void);
+/* Reads the high watermarks of partitions that somebody has committed, once a second at most. */
+void admin__sample_lag(struct admin *admin, struct control *control);
+/* Begins at the first group's first offset. */
+void admin__begin_offsets(struct admin *admin, struct control *control);
+bool admin__next_offset(struct admin *admin, struct admin_offset *ret);
+/* Fills what an offset lags; its group and offset are given, admin->walked is set. */
+void admin__fill_lag(struct admin *admin, struct admin_offset *offset);
 
 /* admin_collect.c */
 void admin__collect(struct admin *admin);

@@ -248,17 +248,11 @@ control_answered(const struct control *control)
            atomic_load_explicit(&control->asked, memory_order_relaxed);
 }
 
-bool
-control_next_topic(const struct control *control, uint32_t *cursor, struct control_topic_view *ret)
+static void
+view_topic(const struct control *control, const struct topic *topic, struct control_topic_view *ret)
 {
-    const struct topic *topic = topic_store_next(&control->store, *cursor);
     const struct topic_config *broker = &control->config.broker;
 
-    while (topic != NULL && control__visible(control, topic) == 0)
-        topic = topic_store_next(&control->store, topic->idx + 1);
-    if (topic == NULL)
-        return false;
-    *cursor = topic->idx + 1;
     *ret = (struct control_topic_view){
         .name = topic->name,
         .id = topic->id,
@@ -270,7 +264,37 @@ control_next_topic(const struct control *control, uint32_t *cursor, struct contr
         .retention_ms = topic_config_number(&topic->config, broker, TOPIC_CONFIG_RETENTION_MS),
         .topic_idx = topic->idx,
     };
+}
+
+bool
+control_next_topic(const struct control *control, uint32_t *cursor, struct control_topic_view *ret)
+{
+    const struct topic *topic = topic_store_next(&control->store, *cursor);
+
+    while (topic != NULL && control__visible(control, topic) == 0)
+        topic = topic_store_next(&control->store, topic->idx + 1);
+    if (topic == NULL)
+        return false;
+    *cursor = topic->idx + 1;
+    view_topic(control, topic, ret);
     return true;
+}
+
+bool
+control_find_topic(const struct control *control, struct bytes name, struct control_topic_view *ret)
+{
+    const struct topic *topic = topic_store_find(&control->store, name);
+
+    if (topic == NULL || control__visible(control, topic) == 0)
+        return false;
+    view_topic(control, topic, ret);
+    return true;
+}
+
+const struct groups *
+control_groups(const struct control *control)
+{
+    return control->groups;
 }
 
 void

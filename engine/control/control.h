@@ -226,6 +226,12 @@ struct control_partition_view {
 /* Visits the visible topics from place *cursor on; false at the end. *cursor starts at 0. */
 bool
 control_next_topic(const struct control *control, uint32_t *cursor, struct control_topic_view *ret);
+/* A visible topic by name; false: there is none. */
+bool control_find_topic(const struct control *control,
+                        struct bytes name,
+                        struct control_topic_view *ret) MUST_USE;
+/* The coordinator's groups, to be viewed on control's thread; NULL before there are any. */
+const struct groups *control_groups(const struct control *control);
 /* partition < view->partition_count. */
 void control_partition(const struct control *control,
                        const struct control_topic_view *topic,

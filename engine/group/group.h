@@ -232,4 +232,16 @@ bool groups_next_offset(const struct groups *groups,
                         uint32_t *cursor,
                         struct group_offset_view *ret);
 
+struct group_member_view {
+    struct bytes id;
+    struct bytes instance; /* at NULL: not a static member */
+    struct bytes client_id;
+    struct bytes client_host;
+};
+/* The same for its members; those that only have an id are left out. */
+bool groups_next_member(const struct groups *groups,
+                        struct bytes group_id,
+                        uint32_t *cursor,
+                        struct group_member_view *ret);
+
 #endif

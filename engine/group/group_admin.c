@@ -318,3 +318,30 @@ groups_next_offset(const struct groups *groups,
     *cursor = idx;
     return true;
 }
+
+bool
+groups_next_member(const struct groups *groups,
+                   struct bytes group_id,
+                   uint32_t *cursor,
+                   struct group_member_view *ret)
+{
+    const struct group *group = group__find(groups, group_id);
+    uint32_t idx;
+
+    if (group == NULL)
+        return false;
+    idx = *cursor == UINT32_MAX ? group->member_first : member__at(groups, *cursor)->after;
+    while (idx != SLAB_NONE && (member__at(groups, idx)->flags & MEMBER_PENDING) != 0)
+        idx = member__at(groups, idx)->after;
+    if (idx == SLAB_NONE)
+        return false;
+    const struct member *member = member__at(groups, idx);
+    *ret = (struct group_member_view){
+        .id = member->id,
+        .instance = member->instance,
+        .client_id = member->client_id,
+        .client_host = member->client_host,
+    };
+    *cursor = idx;
+    return true;
+}

@@ -157,6 +157,48 @@ put_partitions(struct writer *out,
     }
 }
 
+/* A label's value of any bytes: quoted as the text format wants it, and never two that look alike.
+ */
+static void
+put_label(struct writer *out, const char *name, struct bytes value)
+{
+    put(out, "%s=\"", name);
+    for (size_t i = 0; i < value.count; i++) {
+        uint8_t byte = value.at[i];
+        if (byte == '"' || byte == '\\')
+            put(out, "\\%c", byte);
+        else if (byte < 0x20 || byte >= 0x7f)
+            put(out, "\\\\x%02x", byte);
+        else
+            writer_u8(out, byte);
+    }
+    put(out, "\"");
+}
+
+static void
+put_groups(struct writer *out, size_t row_idx, const struct metrics_export_config *config)
+{
+    const struct metric_group_row *row = &metric_group_rows[row_idx];
+    struct metrics_group_row offset;
+
+    put_head(out, row->name, row->about, "gauge");
+    for (uint32_t i = 0; config->group_at(config->ctx, i, &offset); i++) {
+        uint64_t value = offset.values[row_idx];
+        put(out, "eagre_%s{", row->name);
+        put_label(out, "group", offset.group);
+        put(out, ",");
+        put_label(out, "topic", offset.topic);
+        if (row->unit == METRIC_UNIT_SECONDS)
+            put(out,
+                ",partition=\"%u\"} %" PRIu64 ".%03u\n",
+                offset.partition,
+                value / 1000,
+                (unsigned)(value % 1000));
+        else
+            put(out, ",partition=\"%u\"} %" PRIu64 "\n", offset.partition, value);
+    }
+}
+
 void
 metrics_export(const struct metrics_export_config *config, struct writer *out)
 {
@@ -179,4 +221,6 @@ metrics_export(const struct metrics_export_config *config, struct writer *out)
     }
     for (size_t r = 0; config->partition_at != NULL && r < ARRAY_COUNT(metric_partition_rows); r++)
         put_partitions(out, &metric_partition_rows[r], config);
+    for (size_t r = 0; config->group_at != NULL && r < ARRAY_COUNT(metric_group_rows); r++)
+        put_groups(out, r, config);
 }

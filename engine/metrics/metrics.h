@@ -44,6 +44,13 @@ enum metric_histogram {
     METRICS_HISTOGRAM_COUNT
 };
 
+/* Values of one committed offset. */
+enum metric_group {
+#define GROUP_METRIC(id, name, unit, about) METRIC_GROUP_##id,
+#include "engine/metrics/metrics.def"
+    METRICS_GROUP_COUNT
+};
+
 /* Label values, in the order of the words in metrics.def. */
 enum metric_refused {
     METRIC_REFUSED_SEQUENCE,
@@ -188,12 +195,22 @@ struct metrics_partition_row {
     const struct metrics_partition *values;
 };
 
+/* What a caller's iterator gives for one committed offset. */
+struct metrics_group_row {
+    struct bytes group; /* any bytes: what is not printable ASCII is told as \\xNN */
+    struct bytes topic;
+    uint32_t partition;
+    uint64_t values[METRICS_GROUP_COUNT]; /* SECONDS in milliseconds */
+};
+
 struct metrics_export_config {
     const struct metrics_tile *const *tiles; /* [tile_count] */
     uint32_t tile_count;
     /* Fills *ret for partition number index, from 0 on; false ends the list. The list must not
      * change during an export. NULL: no partitions. */
     bool (*partition_at)(void *ctx, uint32_t index, struct metrics_partition_row *ret);
+    /* The same for committed offsets; NULL: none. */
+    bool (*group_at)(void *ctx, uint32_t index, struct metrics_group_row *ret);
     void *ctx;
 };
 

@@ -64,5 +64,10 @@ main(void)
                row->kind == METRIC_KIND_COUNTER ? "counter" : "gauge",
                row->about);
     }
+    for (size_t r = 0; r < ARRAY_COUNT(metric_group_rows); r++)
+        printf(
+            "| `%s` | gauge | control | `group`, `topic`, `partition` instead of `tile` | %s |\n",
+            metric_group_rows[r].name,
+            metric_group_rows[r].about);
     return 0;
 }

@@ -14,7 +14,7 @@
     "AlterConfigs|AlterReplicaLogDirs|DescribeLogDirs|SaslAuthenticate|CreatePartitions"
 
 enum metric_kind { METRIC_KIND_COUNTER, METRIC_KIND_GAUGE };
-enum metric_unit { METRIC_UNIT_SECONDS, METRIC_UNIT_BYTES };
+enum metric_unit { METRIC_UNIT_SECONDS, METRIC_UNIT_BYTES, METRIC_UNIT_COUNT };
 
 struct metric_row {
     const char *name;
@@ -41,6 +41,12 @@ struct metric_partition_row {
     size_t offset; /* of an _Atomic uint64_t in struct metrics_partition */
 };
 
+struct metric_group_row {
+    const char *name;
+    const char *about;
+    enum metric_unit unit;
+};
+
 /* Owners are written without their prefix in metrics.def. */
 enum {
     LOG = METRICS_LOG,
@@ -65,6 +71,11 @@ static const struct metric_histogram_row metric_histogram_rows[] = {
 static const struct metric_partition_row metric_partition_rows[] = {
 #define PARTITION_METRIC(field, name, kind, about) \
     {name, about, METRIC_KIND_##kind, offsetof(struct metrics_partition, field)},
+#include "engine/metrics/metrics.def"
+};
+
+static const struct metric_group_row metric_group_rows[] = {
+#define GROUP_METRIC(id, name, unit, about) {name, about, METRIC_UNIT_##unit},
 #include "engine/metrics/metrics.def"
 };
 

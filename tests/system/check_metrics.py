@@ -44,6 +44,8 @@ def promised():
         names[name] = label != ""
     for name in re.findall(r'^HISTOGRAM\(\w+, "(\w+)"', text, re.M):
         names[name + "_count"] = False
+    for name in re.findall(r'^GROUP_METRIC\(\w+, "(\w+)"', text, re.M):
+        names[name] = True
     for name in re.findall(r'^PARTITION_METRIC\(\w+, "(\w+)"', text, re.M):
         names[name] = True
     return names
