@@ -1,0 +1,25 @@
+/* The table of drivers. A broker is added by one row here and one file driver_*.c. */
+#include "perf/load/drivers.h"
+
+#include <stdio.h>
+
+static const struct driver_ops *const drivers[] = {
+    &driver_kafka_raw,
+    &driver_native,
+};
+
+const struct driver_ops *
+driver_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(drivers); i++)
+        if (strcmp(drivers[i]->name, name) == 0)
+            return drivers[i];
+    return NULL;
+}
+
+void
+driver_list(void)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(drivers); i++)
+        printf("%-14s %s\n", drivers[i]->name, drivers[i]->label);
+}

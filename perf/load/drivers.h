@@ -1,0 +1,10 @@
+/* The drivers that are built in. */
+#ifndef EAGRE_PERF_LOAD_DRIVERS_H
+#define EAGRE_PERF_LOAD_DRIVERS_H
+
+#include "perf/load/bench.h"
+
+extern const struct driver_ops driver_kafka_raw;
+extern const struct driver_ops driver_native;
+
+#endif
