@@ -87,7 +87,7 @@ set_option(int name)
         break;
     case 'p':
         if (bench.server_pid_count < USAGE_PIDS_MAX)
-            bench.server_pids[bench.server_pid_count++] = atoi(optarg);
+            bench.server_pids[bench.server_pid_count++] = (int)strtoul(optarg, NULL, 10);
         break;
     case 'l':
         options.ladder_first = strtod(optarg, NULL);

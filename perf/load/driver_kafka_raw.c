@@ -419,6 +419,20 @@ raw_place(const struct raw *raw, struct bytes topic, int32_t partition)
 }
 
 static bool
+raw_take_topic(struct raw *raw, const struct kafka_fetch_response_topic *topic)
+{
+    for (uint32_t i = 0; i < topic->partitions.count; i++) {
+        const struct kafka_fetch_response_partition *got = &topic->partitions.at[i];
+        uint32_t place = raw_place(raw, topic->name, got->index);
+        if (place == UINT32_MAX || got->error != 0)
+            return false;
+        raw->offsets[place] = raw_records(
+            raw, raw->partitions[place], got->records, raw->offsets[place]);
+    }
+    return true;
+}
+
+static bool
 raw_fetched(struct raw *raw)
 {
     struct kafka_client_request head = raw_head(raw, KAFKA_FETCH, FETCH_VERSION);
@@ -431,18 +445,9 @@ raw_fetched(struct raw *raw)
         if (kafka_client_response(frame, &head, &arena, &response) != RC_OK)
             return false;
         raw->is_fetching = false;
-        for (uint32_t t = 0; t < response.topics.count; t++) {
-            const struct kafka_fetch_response_topic *topic = &response.topics.at[t];
-            for (uint32_t i = 0; i < topic->partitions.count; i++) {
-                uint32_t place = raw_place(raw, topic->name, topic->partitions.at[i].index);
-                if (place == UINT32_MAX || topic->partitions.at[i].error != 0)
-                    return false;
-                raw->offsets[place] = raw_records(raw,
-                                                  raw->partitions[place],
-                                                  topic->partitions.at[i].records,
-                                                  raw->offsets[place]);
-            }
-        }
+        for (uint32_t t = 0; t < response.topics.count; t++)
+            if (!raw_take_topic(raw, &response.topics.at[t]))
+                return false;
     }
     return true;
 }
