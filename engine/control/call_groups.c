@@ -169,6 +169,30 @@ describe_unready(struct control *control, struct control_call *call, struct kafk
 }
 
 static void *
+consumer_describe_unready(struct control *control,
+                          struct control_call *call,
+                          struct kafka_arena *arena)
+{
+    const struct kafka_consumer_group_describe_request *request = call->message;
+    struct kafka_consumer_group_describe_response *response = kafka_arena_take(arena,
+                                                                               sizeof(*response));
+    struct kafka_consumer_group_describe_response_group *list = kafka_arena_take(
+        arena, request->group_ids.count * sizeof(*list) + 8);
+
+    if (list == NULL)
+        return NULL;
+    kafka_consumer_group_describe_response_defaults(response);
+    for (uint32_t i = 0; i < request->group_ids.count; i++) {
+        kafka_consumer_group_describe_response_group_defaults(&list[i]);
+        list[i].group_id = request->group_ids.at[i];
+        list[i].error = group_unready_error(control);
+    }
+    response->groups.at = list;
+    response->groups.count = request->group_ids.count;
+    return response;
+}
+
+static void *
 delete_unready(struct control *control, struct control_call *call, struct kafka_arena *arena)
 {
     const struct kafka_delete_groups_request *request = call->message;
@@ -198,6 +222,8 @@ group_unready_of(struct control *control, struct control_call *call, struct kafk
         return txn_commit_unready(control, call, arena);
     case KAFKA_OFFSET_FETCH:
         return fetch_unready(control, call, arena);
+    case KAFKA_CONSUMER_GROUP_DESCRIBE:
+        return consumer_describe_unready(control, call, arena);
     case KAFKA_DESCRIBE_GROUPS:
         return describe_unready(control, call, arena);
     case KAFKA_DELETE_GROUPS:
@@ -247,6 +273,12 @@ group_dispatch(struct control *control, struct control_call *call)
     case KAFKA_DESCRIBE_GROUPS:
         groups_describe(groups, &who, call->message);
         break;
+    case KAFKA_CONSUMER_GROUP_HEARTBEAT:
+        groups_consumer_heartbeat(groups, &who, call->message, time);
+        break;
+    case KAFKA_CONSUMER_GROUP_DESCRIBE:
+        groups_consumer_describe(groups, &who, call->message);
+        break;
     case KAFKA_LIST_GROUPS:
         groups_list(groups, &who, call->message);
         break;
@@ -286,6 +318,12 @@ const struct control_api control__apis_of_groups[] = {
      .reply_bound = group_reply_bound},
     {.key = KAFKA_SYNC_GROUP, .begin = control__begin_whole, .dispatch = group_dispatch},
     {.key = KAFKA_DESCRIBE_GROUPS, .begin = control__begin_whole, .dispatch = group_dispatch},
+    {.key = KAFKA_CONSUMER_GROUP_HEARTBEAT,
+     .begin = control__begin_whole,
+     .dispatch = group_dispatch},
+    {.key = KAFKA_CONSUMER_GROUP_DESCRIBE,
+     .begin = control__begin_whole,
+     .dispatch = group_dispatch},
     {.key = KAFKA_LIST_GROUPS, .begin = control__begin_whole, .dispatch = group_dispatch},
     {.key = KAFKA_DELETE_GROUPS,
      .begin = control__begin_whole,

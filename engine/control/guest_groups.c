@@ -46,6 +46,50 @@ control__hook_scratch(void *ctx)
     return kafka_arena_over(control->build, CONTROL_BUILD_BYTES);
 }
 
+static bool
+topic_info(const struct control *control, const struct topic *topic, struct group_topic_info *ret)
+{
+    uint32_t visible = topic == NULL ? 0 : control__visible(control, topic);
+
+    if (visible == 0)
+        return false;
+    bytes_copy(ret->id, sizeof(ret->id), topic->id, sizeof(topic->id));
+    ret->name = (struct bytes){(const uint8_t *)topic->name, topic->name_count};
+    ret->partition_count = visible;
+    return true;
+}
+
+static bool
+hook_topic(void *ctx, struct bytes name, struct group_topic_info *ret)
+{
+    const struct control *control = ctx;
+
+    return topic_info(control, topic_store_find(&control->store, name), ret);
+}
+
+static bool
+hook_next_topic(void *ctx, uint32_t *cursor, struct group_topic_info *ret)
+{
+    const struct control *control = ctx;
+    const struct topic *topic = topic_store_next(&control->store, *cursor);
+
+    for (; topic != NULL; topic = topic_store_next(&control->store, topic->idx + 1)) {
+        *cursor = topic->idx + 1;
+        if (!control__internal_log_owns(control, topic) && topic_info(control, topic, ret))
+            return true;
+    }
+    return false;
+}
+
+/* Every change that clients can see is published. */
+static uint64_t
+hook_topics_version(void *ctx)
+{
+    const struct control *control = ctx;
+
+    return control->counters.snapshots;
+}
+
 static uint64_t
 hook_draw(void *ctx)
 {
@@ -134,6 +178,9 @@ control__groups_init(struct control *control, void *memory, struct diag_trail *t
                   .answer = control__group_answer,
                   .append = hook_append,
                   .partition_count = control__hook_partition_count,
+                  .topic = hook_topic,
+                  .next_topic = hook_next_topic,
+                  .topics_version = hook_topics_version,
                   .scratch = control__hook_scratch,
                   .draw = hook_draw,
                   .check_transaction = control__transaction_check,

@@ -1,4 +1,4 @@
-/* The group coordinator: consumer groups of the classic protocol and their committed offsets.
+/* The group coordinator: consumer groups of both protocols and their committed offsets.
  *
  * A pure state machine over requests, time, and records of the group log. It writes no file and
  * answers no socket: records go out by `append`, and what must not be told before a record is
@@ -12,6 +12,10 @@
  *                               │  └──────────── join, leave, death of a member ─────────────────┘
  *   DEAD: deleted while requests were under way
  *
+ * Groups of the consumer protocol (KIP-848) are EMPTY, RECONCILING or STABLE; how their members
+ * move is drawn in group_consumer.h. An empty group turns into the other kind with the first member
+ * that asks for it; a group with members refuses those of the other protocol.
+ *
  * Requests are the structs of net/kafka; they and what they borrow stay valid until answered.
  * Source of the rules: Kafka's protocol as in KIP-62, 345, 394, 559, 709, 800; behaviour of Kafka
  * 3.9. Owned by control's thread.
@@ -19,10 +23,7 @@
 #ifndef EAGRE_ENGINE_GROUP_GROUP_H
 #define EAGRE_ENGINE_GROUP_GROUP_H
 
-#include "engine/base/bytes.h"
-#include "engine/base/diag.h"
-#include "engine/base/rc.h"
-#include "net/kafka/kafka_message.h"
+#include "engine/group/group_config.h"
 
 enum group_state {
     GROUP_EMPTY,      /* no members; offsets may be there */
@@ -31,59 +32,8 @@ enum group_state {
                        */
     GROUP_STABLE,
     GROUP_DEAD,
+    GROUP_RECONCILING, /* consumer protocol: members are on their way to their targets */
     GROUP_STATES,
-};
-
-/* The names in brackets are those of settings.def. */
-struct groups_limits {
-    uint32_t groups_max;  /* [group.groups_max] */
-    uint32_t members_max; /* [group.members_max] of all groups together */
-    uint32_t size_max;    /* [group.max.size] members of one group */
-    uint32_t offsets_max; /* [group.offsets_max] offsets of all groups together, committed ones and
-                             those of open transactions */
-    uint32_t transactions_max; /* [group.transactions_max] open ones that have offsets here */
-    uint64_t memory_bytes; /* [group.memory_bytes] texts, subscriptions, assignments; multiple of 4
-                              KiB */
-    uint32_t metadata_bytes_max; /* [offset.metadata.max.bytes] of one committed offset */
-    uint64_t session_min_ns;     /* [group.min.session.timeout.ms] */
-    uint64_t session_max_ns;     /* [group.max.session.timeout.ms] */
-    uint64_t initial_delay_ns;   /* [group.initial.rebalance.delay.ms] */
-    int64_t retention_ms; /* [offsets.retention.minutes] of a group without members; -1: for ever */
-};
-
-/* What the coordinator asks of its owner. None of these may call back into it. */
-struct groups_hooks {
-    void *ctx;
-    /* response: the struct of the request's API, borrowed for the call. */
-    void (*answer)(void *ctx, uint64_t token, const void *response);
-    /* A record for the group log; value.at == NULL: a tombstone. Gives the number that
-     * groups_durable() will name, ascending. False: no room now, nothing was taken. */
-    bool (*append)(void *ctx, struct bytes key, struct bytes value, uint64_t *ret_number);
-    /* Partitions of a topic, 0: unknown. */
-    uint32_t (*partition_count)(void *ctx, struct bytes topic);
-    /* Memory for one response, valid until answered. */
-    struct kafka_arena (*scratch)(void *ctx);
-    uint64_t (*draw)(void *ctx); /* random numbers, not secrets */
-    /* Whether this transaction is open and has this group among its parts: 0, or the Kafka error
-     * that refuses the commit. Without it (NULL) only the epochs of offsets that wait here are
-     * compared, and what a zombie commits after the end of its transaction waits for the next. */
-    int16_t (*check_transaction)(void *ctx, const struct kafka_txn_offset_commit_request *request);
-    /* Answers groups_end_transaction(); NULL where nobody calls that. */
-    void (*ended)(void *ctx, uint64_t token, enum rc rc);
-};
-
-/* The end of a transaction, for the offsets that it has here. */
-struct group_transaction_end {
-    uint64_t token; /* the caller's; given back to `ended` */
-    int64_t producer_id;
-    int16_t producer_epoch; /* also ends what an earlier epoch left; a later one's stays */
-    bool is_commit;
-};
-
-struct groups_config {
-    struct groups_limits limits;
-    struct groups_hooks hooks;
-    uint64_t hash_seed;
 };
 
 /* Who asks. */
@@ -138,6 +88,13 @@ void groups_leave(struct groups *groups,
                   const struct group_call *call,
                   const struct kafka_leave_group_request *request,
                   struct group_time time);
+void groups_consumer_heartbeat(struct groups *groups,
+                               const struct group_call *call,
+                               const struct kafka_consumer_group_heartbeat_request *request,
+                               struct group_time time);
+void groups_consumer_describe(struct groups *groups,
+                              const struct group_call *call,
+                              const struct kafka_consumer_group_describe_request *request);
 void groups_commit(struct groups *groups,
                    const struct group_call *call,
                    const struct kafka_offset_commit_request *request,

@@ -10,6 +10,7 @@ group_state_name(enum group_state state)
         [GROUP_COMPLETING] = "CompletingRebalance",
         [GROUP_STABLE] = "Stable",
         [GROUP_DEAD] = "Dead",
+        [GROUP_RECONCILING] = "Reconciling",
     };
 
     return names[state];
@@ -65,6 +66,10 @@ describe_one(const struct groups *groups,
              struct kafka_describe_groups_response_group *ret)
 {
     const struct group *group = group__find(groups, ret->group_id);
+
+    /* What is of the other protocol is described by ConsumerGroupDescribe. */
+    if (group != NULL && group->kind == GROUP_CONSUMER)
+        group = NULL;
     enum group_state state = group == NULL ? GROUP_DEAD : group->state;
     bool is_formed = state == GROUP_STABLE || state == GROUP_COMPLETING;
 
@@ -133,15 +138,18 @@ groups_list(struct groups *groups,
         response.error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
     for (uint32_t i = 0; list != NULL && i < groups->groups.count; i++) {
         const struct group *group = group__at(groups, i);
+        bool is_consumer = group->kind == GROUP_CONSUMER;
         struct bytes state = admin_text(group_state_name(group->state));
+        struct bytes type = admin_text(is_consumer ? "Consumer" : "Classic");
         if (group->id.count == 0 || !list_wants(&request->states_filter, state) ||
-            !list_wants(&request->types_filter, admin_text("classic")))
+            !list_wants(&request->types_filter, type))
             continue;
         list[count++] = (struct kafka_list_groups_response_listed_group){
             .group_id = group->id,
-            .protocol_type = bytes__or_empty(group->protocol_type),
+            .protocol_type = is_consumer ? admin_text("consumer")
+                                         : bytes__or_empty(group->protocol_type),
             .group_state = state,
-            .group_type = admin_text("classic"),
+            .group_type = type,
         };
     }
     response.groups.at = list;

@@ -55,6 +55,7 @@ commit_check_member(struct groups *groups,
                     struct group_time time)
 {
     struct member *member;
+    bool is_consumer = group->kind == GROUP_CONSUMER;
     bool is_stranger = who->generation < 0 && who->member_id.count == 0 && who->instance.count == 0;
 
     if (group->state == GROUP_DEAD)
@@ -68,6 +69,14 @@ commit_check_member(struct groups *groups,
         return error;
     if ((member->flags & MEMBER_PENDING) != 0)
         return KAFKA_ERROR_UNKNOWN_MEMBER_ID;
+    /* Kafka's ConsumerGroup.validateOffsetCommit; TxnOffsetCommit has no code of its own for it. */
+    if (is_consumer && who->version < 9 && !who->is_transactional)
+        return KAFKA_ERROR_UNSUPPORTED_VERSION;
+    if (is_consumer && who->generation != member->consumer.epoch)
+        return who->is_transactional ? KAFKA_ERROR_ILLEGAL_GENERATION
+                                     : KAFKA_ERROR_STALE_MEMBER_EPOCH;
+    if (is_consumer)
+        return KAFKA_ERROR_NONE;
     if (who->generation != group->generation)
         return KAFKA_ERROR_ILLEGAL_GENERATION;
     if (group->state == GROUP_COMPLETING && !who->is_transactional)

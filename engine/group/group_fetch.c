@@ -142,6 +142,21 @@ fetch_named(const struct fetch *fetch,
     return topics != NULL;
 }
 
+/* From version 9 on a member of the consumer protocol names its epoch; tools name none. */
+static int16_t
+fetch_check_member(const struct fetch *fetch,
+                   const struct kafka_offset_fetch_request_group *request)
+{
+    if (fetch->group == NULL || fetch->group->kind != GROUP_CONSUMER ||
+        (request->member_id.count == 0 && request->member_epoch < 0))
+        return KAFKA_ERROR_NONE;
+    const struct member *member = member__find(fetch->groups, fetch->group, request->member_id);
+    if (member == NULL)
+        return KAFKA_ERROR_UNKNOWN_MEMBER_ID;
+    return member->consumer.epoch == request->member_epoch ? KAFKA_ERROR_NONE
+                                                           : KAFKA_ERROR_STALE_MEMBER_EPOCH;
+}
+
 static bool
 fetch_group(struct fetch *fetch,
             const struct kafka_offset_fetch_request_group *request,
@@ -149,6 +164,11 @@ fetch_group(struct fetch *fetch,
 {
     fetch->group = group__find(fetch->groups, request->group_id);
     ret->group_id = request->group_id;
+    ret->error = fetch_check_member(fetch, request);
+    if (ret->error != KAFKA_ERROR_NONE) {
+        ret->topics.at = kafka_arena_take(fetch->arena, 8); /* empty, not null */
+        return true;
+    }
     return request->topics.at == NULL ? fetch_all(fetch, ret) : fetch_named(fetch, request, ret);
 }
 
@@ -191,7 +211,8 @@ fetch_lift(const struct kafka_offset_fetch_request *request,
            struct kafka_arena *arena,
            struct kafka_offset_fetch_request_group *ret)
 {
-    *ret = (struct kafka_offset_fetch_request_group){.group_id = request->group_id};
+    *ret = (struct kafka_offset_fetch_request_group){.group_id = request->group_id,
+                                                     .member_epoch = -1};
     if (request->topics.at == NULL)
         return true;
     struct kafka_offset_fetch_request_topics *topics = kafka_arena_take(

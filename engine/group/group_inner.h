@@ -10,6 +10,7 @@
 #include "engine/base/hash.h"
 #include "engine/group/group.h"
 #include "engine/group/group_heap.h"
+#include "engine/group/group_consumer.h"
 #include "engine/group/group_parts.h"
 #include "engine/pool/slab.h"
 #include "net/kafka/kafka_error.h"
@@ -26,9 +27,15 @@ enum group_flags { GROUP_DELAYED = 1, GROUP_NEWCOMER = 2 }; /* see group_rebalan
 
 struct group {
     struct bytes id;
-    uint8_t state; /* enum group_state */
-    uint8_t flags; /* enum group_flags */
-    int32_t generation;
+    uint8_t state;      /* enum group_state */
+    uint8_t flags;      /* enum group_flags */
+    uint8_t kind;       /* enum group_kind */
+    int32_t generation; /* consumer: the group's epoch */
+    /* of the consumer protocol */
+    uint8_t assignor;        /* enum consumer_assignor: whose targets there are */
+    bool needs_targets;      /* with the next heartbeat */
+    uint64_t topics_version; /* when subscriptions were looked up last */
+    uint64_t topics_hash;    /* of what the targets were made from */
     struct bytes protocol_type;
     struct bytes protocol; /* chosen one */
     uint32_t leader;       /* member index */
@@ -79,6 +86,8 @@ struct member {
      * length and metadata. */
     struct bytes protocols;
     struct bytes assignment;
+    uint64_t serial; /* never reused */
+    struct consumer consumer;
 };
 
 struct groups {
@@ -89,16 +98,19 @@ struct groups {
     struct slab offsets;
     struct slab waits;
     struct slab txns;
+    struct slab ctopics;
     uint32_t *group_buckets; /* [group_mask + 1] */
     uint32_t *member_buckets;
     uint32_t *topic_buckets;
     uint32_t *offset_buckets;
     uint32_t *txn_buckets;
+    uint32_t *ctopic_buckets;
     uint32_t group_mask;
     uint32_t member_mask;
     uint32_t topic_mask;
     uint32_t offset_mask;
     uint32_t txn_mask;
+    uint32_t ctopic_mask;
     struct buddy pool;
     struct group_heap heap;
     uint32_t wait_first; /* in the order of their numbers */
@@ -110,7 +122,15 @@ struct groups {
     uint32_t pending_offsets;  /* of open transactions */
     uint64_t offset_serial;    /* of the last change of any offset */
     uint64_t durable_number;   /* as groups_durable() was told */
-    uint8_t *record;           /* [GROUP_RECORD_BYTES_MAX] a record under construction */
+    uint64_t member_serial;
+    uint64_t gone_number;    /* of the last tombstone of a consumer group's member */
+    uint64_t *assign_parts;  /* [consumer_partitions_max] work of the consumer protocol */
+    uint64_t *assign_sorted; /* the same */
+    uint64_t *assign_owned;
+    uint32_t *assign_owners;
+    uint32_t *assign_members; /* [3 * size_max] */
+    uint32_t *topic_list;     /* [consumer_topics_max] */
+    uint8_t *record;          /* [GROUP_RECORD_BYTES_MAX] a record under construction */
     struct groups_counters counters;
 };
 
@@ -195,7 +215,6 @@ bool member__next_protocol(const struct member *member,
                            struct bytes *ret_metadata);
 
 /* group_rebalance.c */
-enum group_cause { GROUP_CAUSE_JOIN, GROUP_CAUSE_LEAVE, GROUP_CAUSE_EXPIRED };
 void group__rebalance(struct groups *groups,
                       struct group *group,
                       enum group_cause cause,

@@ -322,6 +322,8 @@ join_check(const struct groups *groups,
         return KAFKA_ERROR_UNKNOWN_MEMBER_ID;
     if (group != NULL && group->state == GROUP_DEAD)
         return KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+    if (group != NULL && group->kind == GROUP_CONSUMER && group->member_count > 0)
+        return KAFKA_ERROR_INCONSISTENT_GROUP_PROTOCOL;
     if (!join_fits(groups, group, request))
         return KAFKA_ERROR_INCONSISTENT_GROUP_PROTOCOL;
     return KAFKA_ERROR_NONE;
@@ -349,6 +351,8 @@ groups_join(struct groups *groups,
         join_refuse(groups, call, error, request->member_id);
         return;
     }
+    if (group->kind == GROUP_CONSUMER)
+        group__convert(groups, group, GROUP_CLASSIC);
     if (request->member_id.count > 0) {
         join_known_id(groups, group, &join);
         return;

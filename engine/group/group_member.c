@@ -34,6 +34,8 @@ member_check_generation(const struct groups *groups,
     if (group == NULL || group->state == GROUP_DEAD)
         return group == NULL ? KAFKA_ERROR_UNKNOWN_MEMBER_ID
                              : KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+    if (group->kind == GROUP_CONSUMER)
+        return KAFKA_ERROR_UNKNOWN_MEMBER_ID;
     int16_t error = group__check_member(groups, group, member_id, instance, ret_member);
     if (error == KAFKA_ERROR_NONE && ((*ret_member)->flags & MEMBER_PENDING) != 0)
         return KAFKA_ERROR_UNKNOWN_MEMBER_ID;
@@ -221,8 +223,13 @@ leave_one(struct groups *groups,
     } else {
         error = group__check_member(groups, group, member_id, instance, &member);
     }
-    if (error == KAFKA_ERROR_NONE)
+    if (error != KAFKA_ERROR_NONE)
+        return error;
+    /* Tools remove members of either protocol so. */
+    if (group->kind != GROUP_CONSUMER)
         group__drop_member(groups, member, GROUP_CAUSE_LEAVE, time);
+    else if (!consumer__drop_member(groups, member, GROUP_CAUSE_LEAVE, time))
+        error = KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
     return error;
 }
 

@@ -312,6 +312,9 @@ wait_finish(struct groups *groups, struct group_wait *wait, enum rc rc, struct g
     case GROUP_WAIT_TXN_END:
         txn__end_durable(groups, wait, rc);
         break;
+    case GROUP_WAIT_CONSUMER:
+        consumer__heartbeat_durable(groups, wait, rc);
+        break;
     }
     group_heap_give(&groups->heap, wait->errors, wait->error_count * sizeof(int16_t));
 }

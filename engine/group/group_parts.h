@@ -54,6 +54,7 @@ enum group_wait_kind {
     GROUP_WAIT_DELETE_OFFSETS,
     GROUP_WAIT_TXN_COMMIT,
     GROUP_WAIT_TXN_END,
+    GROUP_WAIT_CONSUMER,
 };
 struct group_wait {
     uint64_t number;
@@ -68,6 +69,11 @@ struct group_wait {
     uint32_t next;
     int64_t wall_ms;
     struct group_transaction_end end; /* TXN_END */
+    /* CONSUMER: who is answered, in memory of the group heap */
+    struct bytes member_id;
+    uint64_t member_serial;
+    int32_t leave_epoch; /* below 0: it said goodbye */
+    bool with_assignment;
 };
 
 struct group;

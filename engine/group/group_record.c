@@ -22,8 +22,6 @@
 #include "engine/group/group_inner.h"
 #include "engine/group/group_record.h"
 
-#define RECORD_KEY_BYTES_MAX 4096u
-
 void
 record__text(struct writer *writer, struct bytes text)
 {
@@ -49,11 +47,11 @@ record__blob(struct writer *writer, struct bytes blob)
         writer_bytes(writer, blob.at, blob.count);
 }
 
-static bool
-record_append(struct groups *groups,
-              const struct writer *key,
-              const struct writer *value,
-              uint64_t *ret_number)
+bool
+record__append(struct groups *groups,
+               const struct writer *key,
+               const struct writer *value,
+               uint64_t *ret_number)
 {
     const struct groups_hooks *hooks = &groups->config.hooks;
     struct bytes key_bytes = {key->begin, writer_count(key)};
@@ -127,7 +125,7 @@ record__append_group(struct groups *groups, const struct group *group, uint64_t 
         if ((member->flags & MEMBER_PENDING) == 0)
             record_member(&value, group, member);
     }
-    return record_append(groups, &key, &value, ret_number);
+    return record__append(groups, &key, &value, ret_number);
 }
 
 bool
@@ -136,7 +134,7 @@ record__append_group_gone(struct groups *groups, const struct group *group, uint
     uint8_t key_memory[RECORD_KEY_BYTES_MAX];
     struct writer key = record_group_key(group, key_memory);
 
-    return record_append(groups, &key, NULL, ret_number);
+    return record__append(groups, &key, NULL, ret_number);
 }
 
 bool
@@ -154,7 +152,7 @@ record__append_offset(struct groups *groups,
     writer_u32_be(&value, (uint32_t) new->leader_epoch);
     record__text(&value, new->metadata);
     writer_u64_be(&value, (uint64_t) new->commit_ms);
-    return record_append(groups, &key, &value, ret_number);
+    return record__append(groups, &key, &value, ret_number);
 }
 
 bool
@@ -167,7 +165,7 @@ record__append_offset_gone(struct groups *groups,
     uint8_t key_memory[RECORD_KEY_BYTES_MAX];
     struct writer key = record_offset_key(group, topic, partition, key_memory);
 
-    return record_append(groups, &key, NULL, ret_number);
+    return record__append(groups, &key, NULL, ret_number);
 }
 
 bool
@@ -192,7 +190,7 @@ record__append_pending(struct groups *groups,
     writer_u32_be(&value, (uint32_t) new->leader_epoch);
     record__text(&value, new->metadata);
     writer_u64_be(&value, (uint64_t) new->commit_ms);
-    return record_append(groups, &key, &value, ret_number);
+    return record__append(groups, &key, &value, ret_number);
 }
 
 bool
@@ -209,5 +207,5 @@ record__append_txn_end(struct groups *groups,
     writer_u16_be(&value, RECORD_VALUE_OWN);
     writer_u16_be(&value, (uint16_t)end->producer_epoch);
     writer_u8(&value, end->is_commit);
-    return record_append(groups, &key, &value, ret_number);
+    return record__append(groups, &key, &value, ret_number);
 }

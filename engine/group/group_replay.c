@@ -3,8 +3,8 @@
 #include "engine/group/group_inner.h"
 #include "engine/group/group_record.h"
 
-static struct bytes
-replay_text(struct reader *reader)
+struct bytes
+replay__text(struct reader *reader)
 {
     int16_t count = (int16_t)reader_u16_be(reader);
 
@@ -21,8 +21,8 @@ replay_blob(struct reader *reader)
     return (struct bytes){reader_take(reader, count), count};
 }
 
-static struct group *
-replay_group(struct groups *groups, struct bytes id, struct diag_trail *trail)
+struct group *
+replay__group(struct groups *groups, struct bytes id, struct diag_trail *trail)
 {
     struct group *group = group__find(groups, id);
 
@@ -40,8 +40,8 @@ replay_offset(struct groups *groups,
               struct diag_trail *trail)
 {
     struct reader value = reader_over(value_bytes.at, value_bytes.count);
-    struct bytes id = replay_text(key);
-    struct group_offset_new new = {.topic = replay_text(key), .partition = reader_u32_be(key)};
+    struct bytes id = replay__text(key);
+    struct group_offset_new new = {.topic = replay__text(key), .partition = reader_u32_be(key)};
 
     if (key->failed || id.count == 0)
         return RC_CORRUPT;
@@ -58,11 +58,11 @@ replay_offset(struct groups *groups,
         return RC_NEWER_FORMAT;
     new.offset = (int64_t)reader_u64_be(&value);
     new.leader_epoch = (int32_t)reader_u32_be(&value);
-    new.metadata = replay_text(&value);
+    new.metadata = replay__text(&value);
     new.commit_ms = (int64_t)reader_u64_be(&value);
     if (value.failed)
         return RC_CORRUPT;
-    struct group *group = replay_group(groups, id, trail);
+    struct group *group = replay__group(groups, id, trail);
     if (group == NULL)
         return RC_LIMIT;
     group->state_ms = group->member_count == 0 && group->state_ms < new.commit_ms ? new.commit_ms
@@ -81,8 +81,8 @@ replay_pending(struct groups *groups,
 {
     struct reader value = reader_over(value_bytes.at, value_bytes.count);
     struct group_transaction_end whose = {.producer_id = (int64_t)reader_u64_be(key)};
-    struct bytes id = replay_text(key);
-    struct group_offset_new new = {.topic = replay_text(key), .partition = reader_u32_be(key)};
+    struct bytes id = replay__text(key);
+    struct group_offset_new new = {.topic = replay__text(key), .partition = reader_u32_be(key)};
 
     if (key->failed || id.count == 0)
         return RC_CORRUPT;
@@ -91,11 +91,11 @@ replay_pending(struct groups *groups,
     whose.producer_epoch = (int16_t)reader_u16_be(&value);
     new.offset = (int64_t)reader_u64_be(&value);
     new.leader_epoch = (int32_t)reader_u32_be(&value);
-    new.metadata = replay_text(&value);
+    new.metadata = replay__text(&value);
     new.commit_ms = (int64_t)reader_u64_be(&value);
     if (value.failed)
         return RC_CORRUPT;
-    struct group *group = replay_group(groups, id, trail);
+    struct group *group = replay__group(groups, id, trail);
     if (group == NULL)
         return RC_LIMIT;
     if (pending__replay(groups, group, &whose, &new))
@@ -127,11 +127,11 @@ replay_txn_end(struct groups *groups, struct reader *key, struct bytes value_byt
 static enum rc
 replay_member(struct groups *groups, struct group *group, struct reader *value)
 {
-    struct member_new new = {.id = replay_text(value)};
+    struct member_new new = {.id = replay__text(value)};
 
-    new.instance = replay_text(value);
-    new.client_id = replay_text(value);
-    new.client_host = replay_text(value);
+    new.instance = replay__text(value);
+    new.client_id = replay__text(value);
+    new.client_host = replay__text(value);
     new.rebalance_ns = (uint64_t)reader_u32_be(value) * NS_PER_MS;
     new.session_ns = (uint64_t)reader_u32_be(value) * NS_PER_MS;
     struct bytes subscription = replay_blob(value);
@@ -162,12 +162,13 @@ replay_group_value(struct groups *groups, struct group *group, struct reader *va
         member__remove(groups, member__at(groups, group->member_first));
     if (group->state == GROUP_STABLE)
         group__move(groups, group, GROUP_EMPTY);
+    group->kind = GROUP_CLASSIC;
     group_heap_drop(&groups->heap, &group->protocol_type);
     group_heap_drop(&groups->heap, &group->protocol);
-    struct bytes type = replay_text(value);
+    struct bytes type = replay__text(value);
     group->generation = (int32_t)reader_u32_be(value);
-    struct bytes protocol = replay_text(value);
-    struct bytes leader = replay_text(value);
+    struct bytes protocol = replay__text(value);
+    struct bytes leader = replay__text(value);
     group->state_ms = (int64_t)reader_u64_be(value);
     uint32_t count = reader_u32_be(value);
     if (value->failed)
@@ -195,7 +196,7 @@ replay_group_record(struct groups *groups,
                     struct diag_trail *trail)
 {
     struct reader value = reader_over(value_bytes.at, value_bytes.count);
-    struct bytes id = replay_text(key);
+    struct bytes id = replay__text(key);
 
     if (key->failed || id.count == 0)
         return RC_CORRUPT;
@@ -207,7 +208,7 @@ replay_group_record(struct groups *groups,
     }
     if (reader_u16_be(&value) != RECORD_VALUE_GROUP)
         return RC_NEWER_FORMAT;
-    struct group *group = replay_group(groups, id, trail);
+    struct group *group = replay__group(groups, id, trail);
     enum rc rc = group == NULL ? RC_LIMIT : replay_group_value(groups, group, &value);
     if (rc == RC_LIMIT && group != NULL)
         diag_trail_add(trail, "more members than group.members_max or group.memory_bytes allow");
@@ -233,6 +234,10 @@ groups_replay(struct groups *groups,
         return replay_group_record(groups, &key, value, trail);
     case RECORD_KEY_PENDING:
         return replay_pending(groups, &key, value, trail);
+    case RECORD_KEY_CONSUMER_GROUP:
+        return replay__consumer_group(groups, &key, value, trail);
+    case RECORD_KEY_CONSUMER_MEMBER:
+        return replay__consumer_member(groups, &key, value, trail);
     case RECORD_KEY_TXN_END:
         return replay_txn_end(groups, &key, value);
     default:
@@ -247,6 +252,11 @@ groups_loaded(struct groups *groups, struct group_time time)
         struct member *member = member__at(groups, i);
         if (member->id.count > 0)
             member__heard(groups, member, time.now_ns);
+    }
+    for (uint32_t i = 0; i < groups->groups.count; i++) {
+        struct group *group = group__at(groups, i);
+        if (group->id.count > 0 && group->kind == GROUP_CONSUMER)
+            replay__consumers_loaded(groups, group, time);
     }
     groups->expiry_ns = time.now_ns + GROUP_EXPIRY_NS;
     groups->deadline_ns = min_u64(groups->deadline_ns, groups->expiry_ns);
@@ -331,6 +341,8 @@ rewrite_group(struct groups *groups, const struct group *group)
     if (!rewrite_pending(groups, group, true) || !rewrite_committed(groups, group) ||
         !rewrite_pending(groups, group, false))
         return false;
+    if (group->kind == GROUP_CONSUMER)
+        return rewrite__consumer(groups, group);
     /* A group in a rebalance is written when it has its next generation. */
     if (group->state != GROUP_STABLE && group->state != GROUP_EMPTY)
         return true;

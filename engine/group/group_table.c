@@ -16,6 +16,8 @@ enum {
     PART_OFFSETS,
     PART_WAITS,
     PART_TXNS,
+    PART_CTOPICS,
+    PART_ASSIGN,
     PART_BUCKETS,
     PART_PAGES,
     PART_RECORD,
@@ -44,7 +46,8 @@ table_layout(const struct groups_limits *limits, struct groups_part parts[PARTS]
 {
     uint64_t buckets = table_buckets(limits->groups_max) + table_buckets(limits->members_max) +
                        2 * (uint64_t)table_buckets(limits->offsets_max) +
-                       table_buckets(limits->transactions_max);
+                       table_buckets(limits->transactions_max) +
+                       table_buckets(limits->consumer_topics_max);
     const uint64_t bytes[PARTS] = {
         [PART_SELF] = sizeof(struct groups),
         [PART_GROUPS] = slab_footprint(sizeof(struct group), limits->groups_max),
@@ -53,6 +56,10 @@ table_layout(const struct groups_limits *limits, struct groups_part parts[PARTS]
         [PART_OFFSETS] = slab_footprint(sizeof(struct group_offset), limits->offsets_max),
         [PART_WAITS] = slab_footprint(sizeof(struct group_wait), table_waits(limits)),
         [PART_TXNS] = slab_footprint(sizeof(struct group_txn), limits->transactions_max),
+        [PART_CTOPICS] = slab_footprint(sizeof(struct consumer_topic), limits->consumer_topics_max),
+        [PART_ASSIGN] = (uint64_t)limits->consumer_partitions_max * (3 * 8 + 4) +
+                        (uint64_t)limits->size_max * 3 * 4 +
+                        (uint64_t)limits->consumer_topics_max * 4,
         [PART_BUCKETS] = buckets * sizeof(uint32_t),
         [PART_PAGES] = buddy_footprint(limits->memory_bytes),
         [PART_RECORD] = GROUP_RECORD_BYTES_MAX,
@@ -99,8 +106,9 @@ groups_init(void *memory,
     uint8_t *base = memory;
 
     if (limits->groups_max == 0 || limits->members_max == 0 || limits->offsets_max == 0 ||
-        limits->transactions_max == 0 || limits->size_max == 0 || limits->memory_bytes < MIB ||
-        limits->memory_bytes % BUDDY_BLOCK_MIN != 0 ||
+        limits->transactions_max == 0 || limits->consumer_topics_max == 0 ||
+        limits->consumer_partitions_max == 0 || limits->size_max == 0 ||
+        limits->memory_bytes < MIB || limits->memory_bytes % BUDDY_BLOCK_MIN != 0 ||
         limits->session_min_ns > limits->session_max_ns) {
         diag_trail_add(trail, "a limit of groups is zero or out of order");
         return RC_INVALID;
@@ -130,6 +138,16 @@ groups_init(void *memory,
               base + parts[PART_TXNS].at,
               sizeof(struct group_txn),
               limits->transactions_max);
+    slab_init(&groups->ctopics,
+              base + parts[PART_CTOPICS].at,
+              sizeof(struct consumer_topic),
+              limits->consumer_topics_max);
+    groups->assign_parts = (uint64_t *)(void *)(base + parts[PART_ASSIGN].at);
+    groups->assign_sorted = groups->assign_parts + limits->consumer_partitions_max;
+    groups->assign_owned = groups->assign_sorted + limits->consumer_partitions_max;
+    groups->assign_owners = (uint32_t *)(groups->assign_owned + limits->consumer_partitions_max);
+    groups->assign_members = groups->assign_owners + limits->consumer_partitions_max;
+    groups->topic_list = groups->assign_members + 3 * (size_t)limits->size_max;
     uint32_t *buckets = (uint32_t *)(void *)(base + parts[PART_BUCKETS].at);
     groups->group_buckets = table_take_buckets(&buckets, limits->groups_max, &groups->group_mask);
     groups->member_buckets = table_take_buckets(
@@ -138,6 +156,8 @@ groups_init(void *memory,
     groups->offset_buckets = table_take_buckets(
         &buckets, limits->offsets_max, &groups->offset_mask);
     groups->txn_buckets = table_take_buckets(&buckets, limits->transactions_max, &groups->txn_mask);
+    groups->ctopic_buckets = table_take_buckets(
+        &buckets, limits->consumer_topics_max, &groups->ctopic_mask);
     buddy_init(&groups->pool,
                base + parts[PART_PAGES].at,
                base + parts[PART_POOL].at,
@@ -227,10 +247,12 @@ group__remove(struct groups *groups, struct group *group)
 }
 
 static const uint8_t group_moves[GROUP_STATES] = {
-    [GROUP_EMPTY] = BIT(GROUP_PREPARING) | BIT(GROUP_STABLE) | BIT(GROUP_DEAD),
+    [GROUP_EMPTY] = BIT(GROUP_PREPARING) | BIT(GROUP_STABLE) | BIT(GROUP_DEAD) |
+                    BIT(GROUP_RECONCILING),
     [GROUP_PREPARING] = BIT(GROUP_EMPTY) | BIT(GROUP_COMPLETING),
     [GROUP_COMPLETING] = BIT(GROUP_PREPARING) | BIT(GROUP_STABLE) | BIT(GROUP_EMPTY),
-    [GROUP_STABLE] = BIT(GROUP_PREPARING) | BIT(GROUP_EMPTY),
+    [GROUP_STABLE] = BIT(GROUP_PREPARING) | BIT(GROUP_EMPTY) | BIT(GROUP_RECONCILING),
+    [GROUP_RECONCILING] = BIT(GROUP_STABLE) | BIT(GROUP_EMPTY),
     [GROUP_DEAD] = BIT(GROUP_EMPTY), /* what was to delete it could not be stored */
 };
 
@@ -295,6 +317,7 @@ member_drop_texts(struct groups *groups, struct member *member)
     group_heap_drop(&groups->heap, &member->client_host);
     group_heap_drop(&groups->heap, &member->protocols);
     group_heap_drop(&groups->heap, &member->assignment);
+    consumer__drop_parts(groups, &member->consumer);
 }
 
 static void
@@ -331,6 +354,7 @@ member__add(struct groups *groups, struct group *group, const struct member_new 
         .session_ns = new->session_ns,
         .rebalance_ns = new->rebalance_ns,
         .deadline_ns = NO_DEADLINE,
+        .serial = ++groups->member_serial,
     };
     if (!group_heap_copy(&groups->heap, new->id, &member->id) ||
         !group_heap_copy(&groups->heap, new->instance, &member->instance) ||

@@ -87,6 +87,8 @@ time_next(const struct groups *groups, const struct group *group)
         const struct member *member = member__at(groups, idx);
         if (member->join_token == 0 && member->sync_token == 0)
             next_ns = min_u64(next_ns, member->deadline_ns);
+        if (group->kind == GROUP_CONSUMER)
+            next_ns = min_u64(next_ns, member->consumer.revoke_deadline_ns);
         idx = member->after;
     }
     return next_ns;
@@ -153,7 +155,10 @@ groups_tick(struct groups *groups, struct group_time time)
         if (group->id.count == 0)
             continue;
         if (group->deadline_ns <= time.now_ns) {
-            time_drop_dead(groups, group, time);
+            if (group->kind == GROUP_CONSUMER)
+                consumer__tick(groups, group, time);
+            else
+                time_drop_dead(groups, group, time);
             time_step(groups, group, time);
             group->deadline_ns = time_next(groups, group);
         }

@@ -1,6 +1,7 @@
 /* See fixture.h. Requests live on the heap because parked ones are borrowed until they are
  * answered; the process of a test ends with it. */
 #include "tests/unit/engine/group/fixture.h"
+#include "tests/unit/engine/group/fixture_more.h"
 
 #include "tests/unit/kept.h"
 
@@ -109,6 +110,9 @@ hook_answer(void *ctx, uint64_t token, const void *response)
     case 9:
         keep_fetch(answer, response);
         break;
+    case 68:
+        fixture_keep_beat(fixture, answer, response);
+        break;
     default:
         keep_items(answer, fixture->api[token], response);
     }
@@ -189,6 +193,10 @@ fixture_limits(void)
         .size_max = 100,
         .offsets_max = 512,
         .transactions_max = 16,
+        .consumer_topics_max = 64,
+        .consumer_partitions_max = 512,
+        .consumer_session_ns = 45 * NS_PER_S,
+        .consumer_heartbeat_ms = 5000,
         .memory_bytes = 4 * MIB,
         .metadata_bytes_max = 16,
         .session_min_ns = 6 * NS_PER_S,
@@ -210,6 +218,9 @@ fixture_with(const struct groups_limits *limits)
                   .answer = hook_answer,
                   .append = hook_append,
                   .partition_count = hook_partition_count,
+                  .topic = fixture_topic,
+                  .next_topic = fixture_next_topic,
+                  .topics_version = fixture_topics_version,
                   .scratch = hook_scratch,
                   .draw = hook_random,
                   .check_transaction = hook_check_transaction,
@@ -241,8 +252,8 @@ fixture_durable(struct fixture *fixture, enum rc rc)
     groups_durable(fixture->groups, fixture->record_count, rc, fixture->time);
 }
 
-static struct group_call
-begin(struct fixture *fixture, int16_t api, int16_t version, const char *client)
+struct group_call
+fixture_begin(struct fixture *fixture, int16_t api, int16_t version, const char *client)
 {
     uint64_t token = fixture->next_token++;
 
@@ -252,8 +263,8 @@ begin(struct fixture *fixture, int16_t api, int16_t version, const char *client)
         .token = token, .version = version, .client_id = text(client), .client_host = text("/h")};
 }
 
-static uint64_t
-end(struct fixture *fixture, const struct group_call *call)
+uint64_t
+fixture_end(struct fixture *fixture, const struct group_call *call)
 {
     if (fixture->auto_durable)
         fixture_durable(fixture, RC_OK);
@@ -280,7 +291,7 @@ next_word(char **rest)
 uint64_t
 fixture_join(struct fixture *fixture, const struct join *join)
 {
-    struct group_call call = begin(
+    struct group_call call = fixture_begin(
         fixture, 11, join->version != 0 ? join->version : 5, join->client);
     struct kafka_join_group_request_protocol *protocols = kept(calloc(8, sizeof(*protocols)));
     struct kafka_join_group_request *request = kept(calloc(1, sizeof(*request)));
@@ -302,7 +313,7 @@ fixture_join(struct fixture *fixture, const struct join *join)
     request->protocols.at = protocols;
     request->protocols.count = count;
     groups_join(fixture->groups, &call, request, fixture->time);
-    return end(fixture, &call);
+    return fixture_end(fixture, &call);
 }
 
 uint64_t
@@ -312,7 +323,7 @@ fixture_sync(struct fixture *fixture,
              int32_t generation,
              const char *assignments)
 {
-    struct group_call call = begin(fixture, 14, 3, "c");
+    struct group_call call = fixture_begin(fixture, 14, 3, "c");
     struct kafka_sync_group_request *request = kept(calloc(1, sizeof(*request)));
     struct kafka_sync_group_request_assignment *list = kept(calloc(16, sizeof(*list)));
     uint32_t count = 0;
@@ -330,7 +341,7 @@ fixture_sync(struct fixture *fixture,
     request->assignments.at = list;
     request->assignments.count = count;
     groups_sync(fixture->groups, &call, request, fixture->time);
-    return end(fixture, &call);
+    return fixture_end(fixture, &call);
 }
 
 uint64_t
@@ -339,7 +350,7 @@ fixture_heartbeat(struct fixture *fixture,
                   const char *member,
                   int32_t generation)
 {
-    struct group_call call = begin(fixture, 12, 3, "c");
+    struct group_call call = fixture_begin(fixture, 12, 3, "c");
     struct kafka_heartbeat_request request;
 
     kafka_heartbeat_request_defaults(&request);
@@ -347,13 +358,13 @@ fixture_heartbeat(struct fixture *fixture,
     request.member_id = text(member);
     request.generation_id = generation;
     groups_heartbeat(fixture->groups, &call, &request, fixture->time);
-    return end(fixture, &call);
+    return fixture_end(fixture, &call);
 }
 
 uint64_t
 fixture_leave(struct fixture *fixture, const char *group, const char *member)
 {
-    struct group_call call = begin(fixture, 13, 3, "c");
+    struct group_call call = fixture_begin(fixture, 13, 3, "c");
     struct kafka_leave_group_request request;
     struct kafka_leave_group_request_member_identity who = {.member_id = text(member)};
 
@@ -362,13 +373,14 @@ fixture_leave(struct fixture *fixture, const char *group, const char *member)
     request.members.at = &who;
     request.members.count = 1;
     groups_leave(fixture->groups, &call, &request, fixture->time);
-    return end(fixture, &call);
+    return fixture_end(fixture, &call);
 }
 
 uint64_t
 fixture_commit(struct fixture *fixture, const struct commit *commit)
 {
-    struct group_call call = begin(fixture, 8, commit->version != 0 ? commit->version : 8, "c");
+    struct group_call call = fixture_begin(
+        fixture, 8, commit->version != 0 ? commit->version : 8, "c");
     struct kafka_offset_commit_request *request = kept(calloc(1, sizeof(*request)));
     struct kafka_offset_commit_request_topic *topic = kept(calloc(1, sizeof(*topic)));
     struct kafka_offset_commit_request_partition *partition = kept(calloc(1, sizeof(*partition)));
@@ -389,58 +401,13 @@ fixture_commit(struct fixture *fixture, const struct commit *commit)
         .committed_metadata = text(commit->metadata),
     };
     groups_commit(fixture->groups, &call, request, fixture->time);
-    return end(fixture, &call);
-}
-
-uint64_t
-fixture_txn_commit(struct fixture *fixture, const struct txn_commit *commit)
-{
-    struct group_call call = begin(fixture, 28, commit->version != 0 ? commit->version : 3, "c");
-    struct kafka_txn_offset_commit_request *request = kept(calloc(1, sizeof(*request)));
-    struct kafka_txn_offset_commit_request_topic *topic = kept(calloc(1, sizeof(*topic)));
-    struct kafka_txn_offset_commit_request_partition *partition = kept(
-        calloc(1, sizeof(*partition)));
-
-    kafka_txn_offset_commit_request_defaults(request);
-    request->transactional_id = text("t");
-    request->group_id = text(commit->group);
-    request->producer_id = commit->producer;
-    request->producer_epoch = commit->epoch;
-    request->member_id = text(commit->member);
-    request->generation_id = commit->generation;
-    request->topics.at = topic;
-    request->topics.count = 1;
-    topic->name = text(commit->topic);
-    topic->partitions.at = partition;
-    topic->partitions.count = 1;
-    *partition = (struct kafka_txn_offset_commit_request_partition){
-        .index = commit->partition,
-        .committed_offset = commit->offset,
-        .committed_leader_epoch = 3,
-        .committed_metadata = text(commit->metadata),
-    };
-    groups_commit_transaction(fixture->groups, &call, request, fixture->time);
-    return end(fixture, &call);
-}
-
-uint64_t
-fixture_txn_end(struct fixture *fixture, int64_t producer, int16_t epoch, bool is_commit)
-{
-    const struct group_transaction_end what = {.token = fixture->next_token++,
-                                               .producer_id = producer,
-                                               .producer_epoch = epoch,
-                                               .is_commit = is_commit};
-
-    groups_end_transaction(fixture->groups, &what, fixture->time);
-    if (fixture->auto_durable)
-        fixture_durable(fixture, RC_OK);
-    return what.token;
+    return fixture_end(fixture, &call);
 }
 
 uint64_t
 fixture_fetch(struct fixture *fixture, const char *group, const char *topic, int32_t partition)
 {
-    struct group_call call = begin(fixture, 9, 7, "c");
+    struct group_call call = fixture_begin(fixture, 9, 7, "c");
     struct kafka_offset_fetch_request request;
     struct kafka_offset_fetch_request_topic one = {
         .name = text(topic), .partition_indexes = {.at = &partition, .count = 1}};
@@ -453,13 +420,13 @@ fixture_fetch(struct fixture *fixture, const char *group, const char *topic, int
         request.topics.count = 1;
     }
     groups_fetch_offsets(fixture->groups, &call, &request);
-    return end(fixture, &call);
+    return fixture_end(fixture, &call);
 }
 
 uint64_t
 fixture_describe(struct fixture *fixture, const char *group)
 {
-    struct group_call call = begin(fixture, 15, 5, "c");
+    struct group_call call = fixture_begin(fixture, 15, 5, "c");
     struct kafka_describe_groups_request request;
     struct bytes name = text(group);
 
@@ -467,13 +434,13 @@ fixture_describe(struct fixture *fixture, const char *group)
     request.groups.at = &name;
     request.groups.count = 1;
     groups_describe(fixture->groups, &call, &request);
-    return end(fixture, &call);
+    return fixture_end(fixture, &call);
 }
 
 uint64_t
 fixture_delete(struct fixture *fixture, const char *group)
 {
-    struct group_call call = begin(fixture, 42, 2, "c");
+    struct group_call call = fixture_begin(fixture, 42, 2, "c");
     struct kafka_delete_groups_request *request = kept(calloc(1, sizeof(*request)));
     struct bytes *name = kept(malloc(sizeof(*name)));
 
@@ -481,7 +448,7 @@ fixture_delete(struct fixture *fixture, const char *group)
     request->groups_names.at = name;
     request->groups_names.count = 1;
     groups_delete(fixture->groups, &call, request);
-    return end(fixture, &call);
+    return fixture_end(fixture, &call);
 }
 
 uint64_t
@@ -490,7 +457,7 @@ fixture_delete_offset(struct fixture *fixture,
                       const char *topic,
                       int32_t partition)
 {
-    struct group_call call = begin(fixture, 47, 0, "c");
+    struct group_call call = fixture_begin(fixture, 47, 0, "c");
     struct kafka_offset_delete_request *request = kept(calloc(1, sizeof(*request)));
     struct kafka_offset_delete_request_topic *one = kept(calloc(1, sizeof(*one)));
     struct kafka_offset_delete_request_partition *part = kept(calloc(1, sizeof(*part)));
@@ -503,7 +470,7 @@ fixture_delete_offset(struct fixture *fixture,
     request->topics.at = one;
     request->topics.count = 1;
     groups_delete_offsets(fixture->groups, &call, request);
-    return end(fixture, &call);
+    return fixture_end(fixture, &call);
 }
 
 /* ---- looking */
@@ -541,6 +508,9 @@ fixture_restart(const struct fixture *fixture)
     struct fixture *next = fixture_with(&fixture->config.limits);
     struct diag_trail trail = {0};
 
+    memcpy(next->topics, fixture->topics, sizeof(next->topics));
+    next->topic_count = fixture->topic_count;
+    next->topics_version = fixture->topics_version;
     next->time = fixture->time;
     next->random = fixture->random;
     for (uint32_t i = 0; i < fixture->record_count; i++)

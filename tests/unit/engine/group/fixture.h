@@ -18,7 +18,7 @@ struct fixture_answer {
     int32_t generation;
     char leader[128];
     char member_id[128];
-    char assignment[64];
+    char assignment[512];
     char protocol[64];
     uint32_t member_count; /* JoinGroup: listed ones */
     bool skip_assignment;
@@ -34,7 +34,17 @@ struct fixture_record {
     struct bytes value; /* at == NULL: tombstone */
 };
 
+/* For the consumer protocol; partitions 0: deleted. */
+struct fixture_topic {
+    const char *name;
+    uint8_t id; /* all bytes of its id */
+    uint32_t partitions;
+};
+
 struct fixture {
+    struct fixture_topic topics[16];
+    uint32_t topic_count;
+    uint64_t topics_version;
     struct groups *groups;
     void *memory;
     struct groups_config config;
@@ -120,6 +130,22 @@ uint64_t fixture_delete_offset(struct fixture *fixture,
                                const char *group,
                                const char *topic,
                                int32_t partition);
+
+/* Consumer protocol. */
+struct beat {
+    const char *group;
+    const char *member;
+    const char *instance;
+    const char *names; /* "a,b"; NULL: unchanged */
+    const char *regex;
+    const char *assignor;
+    const char *owned; /* "a:0,1;b:2" with topics of the fixture; "": nothing; NULL: not said */
+    int32_t epoch;
+    int32_t rebalance_ms; /* 0: not said */
+    int16_t version;      /* 0: 1 */
+};
+/* The answer has the epoch as its generation, and the assignment in the form of `owned`, or "-". */
+uint64_t fixture_beat(struct fixture *fixture, const struct beat *beat);
 
 /* The answer to a token; it must have been given exactly once. */
 const struct fixture_answer *fixture_answer(const struct fixture *fixture, uint64_t token);
