@@ -7,8 +7,6 @@ file starts and kills; every record is a number and is counted."""
 import collections
 import json
 import os
-import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -35,16 +33,6 @@ suite = Suite("java clients")
 def check(condition, text):
     if not condition:
         raise AssertionError(text() if callable(text) else text)
-
-
-def offered():
-    """The keys of ApiVersions, version 0."""
-    with socket.create_connection(("127.0.0.1", server.kafka_port), timeout=SECONDS) as stream:
-        stream.sendall(struct.pack(">ihhih", 10, 18, 0, 1, -1))
-        answer = stream.makefile("rb")
-        body = answer.read(struct.unpack(">i", answer.read(4))[0])
-    count = struct.unpack_from(">i", body, 6)[0]
-    return {struct.unpack_from(">h", body, 10 + 6 * i)[0] for i in range(count)}
 
 
 def create(topic, partitions, **config):
@@ -277,7 +265,7 @@ def the_server_dies(world, label, **extra):
 
 
 def consumer_protocol(world, test, label):
-    if CONSUMER_GROUP_HEARTBEAT not in offered():
+    if CONSUMER_GROUP_HEARTBEAT not in server.offered():
         return "skip: the server does not offer ConsumerGroupHeartbeat"
     return test(world, label, group_protocol="consumer")
 
@@ -286,7 +274,7 @@ def consumer_protocol(world, test, label):
 
 
 def commit_and_abort(world):
-    if ADD_PARTITIONS_TO_TXN not in offered():
+    if ADD_PARTITIONS_TO_TXN not in server.offered():
         return "skip: the server does not offer transactions"
     topics = [world.topic("txn-a", 3), world.topic("txn-b", 1)]
     plan = [{"from": 100 * i, "count": 100, "commit": i % 3 != 1} for i in range(12)]
@@ -305,7 +293,7 @@ def commit_and_abort(world):
 
 def exactly_once(world):
     """Read, copy, commit in one transaction, while the server and a worker are killed: the copy has each record once."""
-    if ADD_PARTITIONS_TO_TXN not in offered():
+    if ADD_PARTITIONS_TO_TXN not in server.offered():
         return "skip: the server does not offer transactions"
     source, target = world.topic("eos-in", 3), world.topic("eos-out", 3)
     dying = Process(world.version)

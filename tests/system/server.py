@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -83,6 +84,15 @@ class Server:
 
     def json(self, path):
         return json.loads(self.http(path))
+
+    def offered(self):
+        """Keys of the Kafka requests that the server offers: ApiVersions, version 0."""
+        with socket.create_connection(("127.0.0.1", self.kafka_port), timeout=5) as stream:
+            stream.sendall(struct.pack(">ihhih", 10, 18, 0, 1, -1))
+            answer = stream.makefile("rb")
+            body = answer.read(struct.unpack(">i", answer.read(4))[0])
+        count = struct.unpack_from(">i", body, 6)[0]
+        return {struct.unpack_from(">h", body, 10 + 6 * i)[0] for i in range(count)}
 
     def metrics(self):
         """Samples of /metrics: {'name{labels}': value}."""
