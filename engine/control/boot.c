@@ -177,6 +177,7 @@ name_cluster(struct control *control)
 
     if (control->store.has_cluster) {
         control__cluster_text(control);
+        control__broker_count(control); /* all of the metadata log is known */
         control->boot.state = BOOT_OPEN;
         control->work++;
         return;

@@ -1,7 +1,7 @@
-/* AlterConfigs (33) and IncrementalAlterConfigs (44): one operation per topic. A request's own
- * faults (resources or keys named twice, resources that have no such settings) are found when it
- * begins; what a topic's overrides become is decided by the operation, when the topic is its own,
- * so that of two changes neither undoes the other.
+/* AlterConfigs (33) and IncrementalAlterConfigs (44): one operation per topic, or for the broker's
+ * settings (broker_settings.c). A request's own faults (resources or keys named twice, resources
+ * that have no such settings) are found when it begins; what a topic's overrides become is decided
+ * by the operation, when the topic is its own, so that of two changes neither undoes the other.
  *
  * Every operation here has the same result when it is done twice, so an answer without room is
  * simply asked for again. */
@@ -133,16 +133,18 @@ list_alter(const struct entry *entry, struct bytes present, struct list *list)
 static enum rc
 alter_list(const struct control *control,
            const struct entry *entry,
+           enum topic_config_key key,
            struct topic_config *config,
            struct diag_trail *trail)
 {
     const struct topic_config *broker = &control->config.broker;
-    enum topic_config_key key = topic_config_find(entry->key);
+    struct bytes name = key < TOPIC_CONFIG_COUNT ? control__text(topic_config_row(key)->key)
+                                                 : entry->key;
     char text[TOPIC_CONFIG_TEXT_MAX];
     struct list list = {.count = 0};
 
     if (key == TOPIC_CONFIG_COUNT)
-        return topic_config_set(config, entry->key, entry->value, trail); /* says so */
+        return topic_config_set(config, name, entry->value, trail); /* says so */
     if (topic_config_row(key)->type != TOPIC_CONFIG_TYPE_LIST) {
         diag_trail_add(trail, "%s is not a list", topic_config_row(key)->key);
         return RC_INVALID;
@@ -157,7 +159,7 @@ alter_list(const struct control *control,
         diag_trail_add(trail, "%s would be too long", topic_config_row(key)->key);
         return RC_INVALID;
     }
-    return topic_config_set(config, entry->key, (struct bytes){list.at, list.count}, trail);
+    return topic_config_set(config, name, (struct bytes){list.at, list.count}, trail);
 }
 
 int16_t
@@ -179,9 +181,61 @@ control__altered_config(const struct control *control,
         else if (entry.operation == ALTER_SET)
             rc = topic_config_set(config, entry.key, entry.value, trail);
         else
-            rc = alter_list(control, &entry, config, trail);
+            rc = alter_list(control, &entry, topic_config_find(entry.key), config, trail);
     }
     return rc == RC_OK ? KAFKA_ERROR_NONE : KAFKA_ERROR_INVALID_CONFIG;
+}
+
+/* ---- what becomes of the broker's settings */
+
+static enum rc
+alter_broker(const struct control *control,
+             const struct entry *entry,
+             struct broker_config *config,
+             struct diag_trail *trail)
+{
+    uint32_t key = broker_config_find(entry->key);
+
+    if (entry->operation == ALTER_DELETE)
+        return broker_config_set(config, entry->key, (struct bytes){NULL, 0}, trail);
+    if (entry->operation == ALTER_SET || key == BROKER_CONFIG_COUNT)
+        return broker_config_set(config, entry->key, entry->value, trail);
+    if (key < TOPIC_CONFIG_COUNT)
+        return alter_list(control, entry, (enum topic_config_key)key, &config->topics, trail);
+    diag_trail_add(trail, "%s is not a list", broker_config_row(key).key);
+    return RC_INVALID;
+}
+
+int16_t
+control__altered_broker(const struct control *control,
+                        const struct control_call *call,
+                        uint32_t item,
+                        struct topic_record *record,
+                        struct diag_trail *trail)
+{
+    struct resource resource = resource_at(call, item);
+    bool own = resource.name.count > 0;
+    enum rc rc = RC_OK;
+
+    record->broker_id = own ? (uint32_t)control->config.node_id : TOPIC_RECORD_ALL_BROKERS;
+    record->broker = *control__broker_layer(control, own);
+    if (!is_incremental(call))
+        record->broker = (struct broker_config){0};
+    for (uint32_t i = 0; i < resource.count && rc == RC_OK; i++) {
+        struct entry entry = entry_at(call, item, i);
+        rc = alter_broker(control, &entry, &record->broker, trail);
+    }
+    if (rc != RC_OK)
+        return rc == RC_UNSUPPORTED ? KAFKA_ERROR_INVALID_REQUEST : KAFKA_ERROR_INVALID_CONFIG;
+    const struct broker_config *brokers = own ? control__broker_layer(control, false)
+                                              : &record->broker;
+    const struct broker_config *ours = own ? &record->broker : control__broker_layer(control, true);
+    if (control__broker_number(control, brokers, ours, BROKER_CONFIG_GROUP_SESSION_MIN_MS) <=
+        control__broker_number(control, brokers, ours, BROKER_CONFIG_GROUP_SESSION_MAX_MS))
+        return KAFKA_ERROR_NONE;
+    diag_trail_add(trail,
+                   "group.min.session.timeout.ms would be above group.max.session.timeout.ms");
+    return KAFKA_ERROR_INVALID_CONFIG;
 }
 
 /* ---- what a request may ask */
@@ -227,24 +281,8 @@ entry_is_good(const struct control_call *call,
     return true;
 }
 
-/* The broker's settings are those of its start; refused by the name of the first. */
 static void
-refuse_broker(struct control_call *call, uint32_t idx, struct diag_trail *trail)
-{
-    struct resource resource = resource_at(call, idx);
-    struct entry entry = {.key = {(const uint8_t *)"", 0}};
-
-    if (resource.count > 0)
-        entry = entry_at(call, idx, 0);
-    diag_trail_add(trail,
-                   "settings of the broker change only with a restart: %.*s",
-                   (int)min_u64(entry.key.count, 100),
-                   entry.key.at != NULL ? (const char *)entry.key.at : "");
-    control__item_refuse(call, &call->items[idx], KAFKA_ERROR_INVALID_REQUEST, trail->text);
-}
-
-static void
-check_resource(struct control_call *call, uint32_t idx)
+check_resource(const struct control *control, struct control_call *call, uint32_t idx)
 {
     struct resource resource = resource_at(call, idx);
     struct control_item *item = &call->items[idx];
@@ -257,13 +295,18 @@ check_resource(struct control_call *call, uint32_t idx)
         control__item_refuse(call, item, KAFKA_ERROR_INVALID_REQUEST, "resource is named twice");
         return;
     }
-    if (resource.type == CONTROL_RESOURCE_BROKER) {
-        refuse_broker(call, idx, &trail);
+    bool is_broker = resource.type == CONTROL_RESOURCE_BROKER;
+    if (!is_broker && resource.type != CONTROL_RESOURCE_TOPIC) {
+        control__item_refuse(call,
+                             item,
+                             KAFKA_ERROR_INVALID_REQUEST,
+                             "only topics and brokers have settings to alter");
         return;
     }
-    if (resource.type != CONTROL_RESOURCE_TOPIC) {
+    if (is_broker && resource.name.count > 0 &&
+        !control__names_this_broker(control, resource.name)) {
         control__item_refuse(
-            call, item, KAFKA_ERROR_INVALID_REQUEST, "only topics have settings to alter");
+            call, item, KAFKA_ERROR_INVALID_REQUEST, "there is no broker of that id here");
         return;
     }
     if (resource.count > KEYS_PER_RESOURCE_MAX) {
@@ -299,11 +342,10 @@ begin(struct control *control, struct control_call *call)
 {
     uint32_t count = resource_count(call);
 
-    (void)control;
     if (count > RESOURCES_PER_REQUEST_MAX || !control__items_take(call, count))
         return RC_LIMIT;
     for (uint32_t i = 0; i < count; i++)
-        check_resource(call, i);
+        check_resource(control, call, i);
     return RC_OK;
 }
 
@@ -325,6 +367,32 @@ validate(struct control *control,
 }
 
 static bool
+issue_broker(struct control *control, struct control_call *call, uint32_t idx)
+{
+    struct topic_record record = {.kind = TOPIC_RECORD_BROKER};
+    struct operation_request request = {
+        .kind = OPERATION_BROKER,
+        .call = (uint32_t)(call - control->calls),
+        .item = idx,
+        .record = &record,
+    };
+    struct diag_trail trail;
+
+    if (!is_validate_only(call)) {
+        if (control__operation_start(control, &request) == CONTROL_NONE)
+            return false;
+        call->outstanding++;
+        return true;
+    }
+    diag_trail_clear(&trail);
+    int16_t error = control__altered_broker(control, call, idx, &record, &trail);
+    if (error != KAFKA_ERROR_NONE)
+        control__item_refuse(call, &call->items[idx], error, trail.text);
+    call->items[idx].waits = ALTER_NOTHING;
+    return true;
+}
+
+static bool
 issue(struct control *control, struct control_call *call, uint32_t idx)
 {
     struct control_item *item = &call->items[idx];
@@ -340,6 +408,8 @@ issue(struct control *control, struct control_call *call, uint32_t idx)
 
     if (item->waits != ALTER_START)
         return true;
+    if (resource.type == CONTROL_RESOURCE_BROKER)
+        return issue_broker(control, call, idx);
     if (topic == NULL || control__visible(control, topic) == 0) {
         control__item_refuse(call, item, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION, "no such topic");
         return true;

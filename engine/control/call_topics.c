@@ -213,7 +213,7 @@ build_configs(struct control *control,
         return false;
     for (uint32_t i = 0; i < TOPIC_CONFIG_COUNT; i++) {
         enum topic_config_key key = (enum topic_config_key)i;
-        enum topic_config_source source = topic_config_source(own, &control->config.broker, key);
+        enum topic_config_source source = control__config_source(control, own, key);
         const struct topic_config *layer = source == TOPIC_CONFIG_SOURCE_TOPIC
                                                ? own
                                                : &control->config.broker;

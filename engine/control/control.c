@@ -179,6 +179,7 @@ control_init(void *memory,
         rc = control__transactions_init(control, (uint8_t *)memory + layout.transactions, trail);
     if (rc != RC_OK)
         return rc;
+    control__broker_begin(control);
     atomic_store_explicit(&control->state, CONTROL_BOOTING, memory_order_relaxed);
     *ret_control = control;
     return RC_OK;

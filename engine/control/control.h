@@ -28,7 +28,7 @@
 #include "engine/metrics/metrics.h"
 #include "engine/ring/ring.h"
 #include "engine/tile/tile.h"
-#include "engine/topic/topic_config.h"
+#include "engine/topic/broker_config.h"
 #include "engine/transaction/transaction.h"
 #include "hw/clock/clock.h"
 #include "hw/disk/disk.h"
@@ -104,6 +104,7 @@ struct control_config {
     uint32_t producer_block;          /* [producer.id_block] ids per durable record */
     char data[CONTROL_DIRECTORY_MAX]; /* [data] as it was given */
     char cluster_id[65]; /* [cluster.id] what clients are told; "": the id in the metadata log */
+    int64_t number_presets[BROKER_CONFIG_NUMBERS]; /* of settings that change at run time */
     struct control_broker_config configs[CONTROL_BROKER_CONFIGS_MAX];
     uint32_t config_count;
 };

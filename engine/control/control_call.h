@@ -88,6 +88,13 @@ int16_t control__altered_config(const struct control *control,
                                 struct topic_config *config,
                                 struct diag_trail *trail);
 
+/* The same for the broker's settings: fills broker_id and broker of the record. */
+int16_t control__altered_broker(const struct control *control,
+                                const struct control_call *call,
+                                uint32_t item,
+                                struct topic_record *record,
+                                struct diag_trail *trail);
+
 /* call_quotas.c: what a call's item makes of a client id's limits, by what it finds now. False:
  * nothing changes. */
 bool control__altered_quota(const struct control *control,

@@ -17,6 +17,7 @@ enum operation_kind {
     OPERATION_CLUSTER,
     OPERATION_CONFIGURE, /* always of a call's item, which says what is altered */
     OPERATION_QUOTA,     /* likewise: limits of a client id */
+    OPERATION_BROKER,    /* likewise: settings of the broker */
 };
 
 enum operation_state {
@@ -34,12 +35,14 @@ enum operation_state {
 };
 
 struct control_operation {
-    uint8_t kind;    /* enum operation_kind */
-    uint8_t state;   /* enum operation_state */
-    bool may_exist;  /* CREATE: an existing topic is a success (auto-create) */
-    bool holds_name; /* between QUEUED and the end of PUBLISHING */
-    int16_t error;   /* enum kafka_error, 0 so far */
-    uint32_t call;   /* CONTROL_NONE: nobody waits */
+    uint8_t kind;       /* enum operation_kind */
+    uint8_t state;      /* enum operation_state */
+    bool may_exist;     /* CREATE: an existing topic is a success (auto-create) */
+    bool tells_topics;  /* BROKER: partitions and gates are to be told */
+    bool tells_windows; /* BROKER: gates are to be told of quota.window.* */
+    bool holds_name;    /* between QUEUED and the end of PUBLISHING */
+    int16_t error;      /* enum kafka_error, 0 so far */
+    uint32_t call;      /* CONTROL_NONE: nobody waits */
     uint32_t item;
     uint32_t cursor;                /* next partition to open, configure or drop */
     uint32_t end;                   /* one past the last */

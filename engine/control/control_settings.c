@@ -123,37 +123,7 @@ add_lines(struct control_config *config,
          1,
          TOPIC_CONFIG_TYPE_INT,
          "Replicas of a partition; there is one broker."},
-        {"min.insync.replicas",
-         1,
-         1,
-         TOPIC_CONFIG_TYPE_INT,
-         "Replicas that must hold a record before acks=all is answered."},
         {"delete.topic.enable", 1, 1, TOPIC_CONFIG_TYPE_BOOL, "Whether topics may be deleted."},
-        {"log.retention.ms",
-         settings->retention_ms,
-         presets->retention_ms,
-         TOPIC_CONFIG_TYPE_LONG,
-         "Default age at which sealed segments are deleted."},
-        {"log.retention.bytes",
-         settings->retention_bytes,
-         presets->retention_bytes,
-         TOPIC_CONFIG_TYPE_LONG,
-         "Default size per partition above which its oldest sealed segments are deleted."},
-        {"log.segment.bytes",
-         (int64_t)settings->segment_bytes,
-         (int64_t)presets->segment_bytes,
-         TOPIC_CONFIG_TYPE_INT,
-         "Default size at which segments roll."},
-        {"log.roll.ms",
-         settings->segment_ms,
-         presets->segment_ms,
-         TOPIC_CONFIG_TYPE_LONG,
-         "Default age at which segments roll."},
-        {"message.max.bytes",
-         (int64_t)settings->max_message_bytes,
-         (int64_t)presets->max_message_bytes,
-         TOPIC_CONFIG_TYPE_INT,
-         "Default size of the largest record batch."},
         {"transaction.max.timeout.ms",
          settings->transaction_timeout_ms_max,
          presets->transaction_timeout_ms_max,
@@ -196,9 +166,6 @@ add_lines(struct control_config *config,
     snprintf(address, sizeof(address), "PLAINTEXT://%s:%u", config->host, config->port);
     add_text(
         config, "advertised.listeners", address, "Address that clients are told to come back to.");
-    add_text(config, "log.cleanup.policy", "delete", "What happens to old segments.");
-    add_text(
-        config, "log.message.timestamp.type", "CreateTime", "Default of message.timestamp.type.");
 }
 
 static struct groups_limits
@@ -236,6 +203,20 @@ transaction_limits(const struct settings *settings)
     };
 }
 
+static void
+take_number_presets(struct control_config *config, const struct settings *presets)
+{
+    int64_t *to = config->number_presets;
+
+    to[BROKER_CONFIG_GROUP_INITIAL_DELAY_MS] = presets->group_initial_delay_ms;
+    to[BROKER_CONFIG_GROUP_SESSION_MIN_MS] = presets->group_session_ms_min;
+    to[BROKER_CONFIG_GROUP_SESSION_MAX_MS] = presets->group_session_ms_max;
+    to[BROKER_CONFIG_GROUP_SIZE_MAX] = (int64_t)presets->group_size_max;
+    to[BROKER_CONFIG_OFFSET_METADATA_BYTES_MAX] = (int64_t)presets->offset_metadata_bytes_max;
+    to[BROKER_CONFIG_QUOTA_WINDOW_NUM] = (int64_t)presets->quota_window_num;
+    to[BROKER_CONFIG_QUOTA_WINDOW_SECONDS] = (int64_t)presets->quota_window_seconds;
+}
+
 void
 control_config_take(struct control_config *config,
                     const struct settings *settings,
@@ -259,6 +240,7 @@ control_config_take(struct control_config *config,
     };
     config->broker = (struct topic_config){0};
     take_topic_defaults(&config->broker, settings, &presets);
+    take_number_presets(config, &presets);
     config->node_id = (int32_t)settings->broker_id;
     copy_text(config->host,
               sizeof(config->host),

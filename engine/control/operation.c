@@ -304,10 +304,37 @@ begin_quota(struct control *control, struct control_operation *operation)
 }
 
 static void
+begin_broker(struct control *control, struct control_operation *operation)
+{
+    const struct control_call *call = control__call(control, operation->call);
+    struct diag_trail trail;
+
+    if (must_wait_for_limits(control, operation))
+        return;
+    diag_trail_clear(&trail);
+    int16_t error = control__altered_broker(
+        control, call, operation->item, &operation->record, &trail);
+    bool own = operation->record.broker_id != TOPIC_RECORD_ALL_BROKERS;
+    bool same = memcmp(&operation->record.broker,
+                       control__broker_layer(control, own),
+                       sizeof(operation->record.broker)) == 0;
+    if (error != KAFKA_ERROR_NONE)
+        set_error(operation, error, trail.text);
+    if (error != KAFKA_ERROR_NONE || same)
+        finish(control, operation);
+    else
+        move(control, operation, OPERATION_QUEUED);
+}
+
+static void
 begin(struct control *control, struct control_operation *operation)
 {
     if (operation->kind == OPERATION_QUOTA) {
         begin_quota(control, operation);
+        return;
+    }
+    if (operation->kind == OPERATION_BROKER) {
+        begin_broker(control, operation);
         return;
     }
     if (!is_of_topic(operation)) {
@@ -358,6 +385,10 @@ control__operation_appended(struct control *control, uint32_t idx, enum rc rc)
         move(control, operation, OPERATION_OPENING);
         return;
     case OPERATION_CONFIGURE:
+        move(control, operation, OPERATION_CONFIGURING);
+        return;
+    case OPERATION_BROKER:
+        control__broker_appended(control, operation);
         move(control, operation, OPERATION_CONFIGURING);
         return;
     case OPERATION_DELETE:
@@ -460,6 +491,11 @@ poll_configuring(struct control *control, uint32_t idx)
     struct control_operation *operation = control__operation(control, idx);
     const struct topic *topic = topic_store_find_id(&control->store, operation->record.id);
 
+    if (operation->kind == OPERATION_BROKER) {
+        if (control__broker_configured(control, operation))
+            move(control, operation, OPERATION_PUBLISHING);
+        return;
+    }
     CHECK(topic != NULL);
     for (; operation->cursor < operation->end; operation->cursor++) {
         uint32_t place = topic_store_partition(&control->store, topic, operation->cursor);
@@ -490,6 +526,11 @@ poll_publishing(struct control *control, struct control_operation *operation)
         answer(control, operation);
         operation->cursor = 0;
         move(control, operation, OPERATION_DROPPING);
+        return;
+    }
+    if (operation->kind == OPERATION_BROKER) {
+        if (control__broker_published(control, operation))
+            finish(control, operation);
         return;
     }
     if (operation->kind == OPERATION_QUOTA) {

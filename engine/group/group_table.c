@@ -95,6 +95,21 @@ table_take_buckets(uint32_t **at, uint32_t entries, uint32_t *ret_mask)
     return buckets;
 }
 
+void
+groups_retune(struct groups *groups, const struct groups_limits *limits)
+{
+    struct groups_limits *ours = &groups->config.limits;
+
+    CHECK(limits->session_min_ns <= limits->session_max_ns);
+    CHECK(limits->size_max > 0);
+    ours->size_max = limits->size_max;
+    ours->metadata_bytes_max = limits->metadata_bytes_max;
+    ours->session_min_ns = limits->session_min_ns;
+    ours->session_max_ns = limits->session_max_ns;
+    ours->initial_delay_ns = limits->initial_delay_ns;
+    ours->retention_ms = limits->retention_ms;
+}
+
 enum rc
 groups_init(void *memory,
             const struct groups_config *config,

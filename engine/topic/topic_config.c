@@ -68,8 +68,8 @@ choice_word(const char *choices, int64_t idx, struct bytes *ret_word)
 
 /* Whole decimal number with an optional '-', nothing else; false when it is not one or does not
  * fit. */
-static bool
-parse_number(struct bytes text, int64_t *ret_number)
+bool
+topic_config_parse_number(struct bytes text, int64_t *ret_number)
 {
     bool negative = text.count > 0 && text.at[0] == '-';
     size_t at = negative ? 1 : 0;
@@ -91,8 +91,8 @@ parse_number(struct bytes text, int64_t *ret_number)
     return true;
 }
 
-static size_t
-format_number(int64_t number, char *text)
+size_t
+topic_config_format_number(int64_t number, char *text)
 {
     char digits[NUMBER_DIGITS_MAX + 1];
     size_t count = 0;
@@ -148,7 +148,7 @@ parse_decimal(struct bytes text, int64_t *ret_millionths)
 static size_t
 format_decimal(int64_t millionths, char *text)
 {
-    size_t at = format_number(millionths / TOPIC_DECIMAL_ONE, text);
+    size_t at = topic_config_format_number(millionths / TOPIC_DECIMAL_ONE, text);
     int64_t rest = millionths % TOPIC_DECIMAL_ONE;
 
     text[at++] = '.';
@@ -187,7 +187,7 @@ set_number(const struct topic_config_row *row,
 {
     int64_t number;
 
-    if (!parse_number(value, &number) || number < row->min || number > row->max) {
+    if (!topic_config_parse_number(value, &number) || number < row->min || number > row->max) {
         diag_trail_add(trail,
                        "%s must be a whole number in [%lld, %lld]",
                        row->key,
@@ -268,7 +268,11 @@ topic_config_set(struct topic_config *config,
     else if (row->rule == TOPIC_CONFIG_RULE_DECIMAL)
         rc = set_decimal(row, value, &parsed, trail);
     else if (!bytes_are(value, row->text, strlen(row->text))) {
-        diag_trail_add(trail, "%s is accepted only at its default, '%s'", row->key, row->text);
+        diag_trail_add(trail,
+                       "%s is accepted only at its default, '%s': %s",
+                       row->key,
+                       row->text,
+                       row->sentence);
         rc = RC_UNSUPPORTED;
     }
     if (rc != RC_OK)
@@ -317,7 +321,7 @@ topic_config_text(const struct topic_config *layer, enum topic_config_key key, c
     struct bytes word = {(const uint8_t *)row->text, 0};
 
     if (row->rule == TOPIC_CONFIG_RULE_NUMBER)
-        return format_number(value, text);
+        return topic_config_format_number(value, text);
     if (row->rule == TOPIC_CONFIG_RULE_DECIMAL)
         return format_decimal(value, text);
     if (row->rule == TOPIC_CONFIG_RULE_CHOICE)

@@ -58,6 +58,8 @@ enum topic_config_type {
  * ConfigSource). */
 enum topic_config_source {
     TOPIC_CONFIG_SOURCE_TOPIC = 1,
+    TOPIC_CONFIG_SOURCE_BROKER_OWN = 2, /* set at run time for this broker */
+    TOPIC_CONFIG_SOURCE_BROKERS = 3,    /* set at run time for all brokers */
     TOPIC_CONFIG_SOURCE_BROKER = 4,
     TOPIC_CONFIG_SOURCE_DEFAULT = 5,
 };
@@ -123,5 +125,11 @@ enum topic_config_source topic_config_source(const struct topic_config *topic,
 /* The text of one layer's value for any key: layer NULL or without the key gives the table's
  * default. text: [TOPIC_CONFIG_TEXT_MAX], ends with a NUL. Returns its length in bytes. */
 size_t topic_config_text(const struct topic_config *layer, enum topic_config_key key, char *text);
+
+/* A whole decimal number with an optional '-', nothing else; false when it is none or does not fit.
+ */
+bool topic_config_parse_number(struct bytes text, int64_t *ret_number) MUST_USE;
+/* text: [TOPIC_CONFIG_TEXT_MAX], ends with a NUL; returns its length. */
+size_t topic_config_format_number(int64_t number, char *text);
 
 #endif

@@ -7,6 +7,15 @@
 #define RECORD_VERSION 0u
 
 static void
+encode_text_pair(const char *key, const char *value, size_t count, struct writer *writer)
+{
+    writer_u8(writer, (uint8_t)strlen(key));
+    writer_bytes(writer, key, strlen(key));
+    writer_u16_le(writer, (uint16_t)count);
+    writer_bytes(writer, value, count);
+}
+
+static void
 encode_config(const struct topic_config *config, struct writer *writer)
 {
     char text[TOPIC_CONFIG_TEXT_MAX];
@@ -17,10 +26,25 @@ encode_config(const struct topic_config *config, struct writer *writer)
             continue;
         const char *key = topic_config_row((enum topic_config_key)i)->key;
         size_t count = topic_config_text(config, (enum topic_config_key)i, text);
-        writer_u8(writer, (uint8_t)strlen(key));
-        writer_bytes(writer, key, strlen(key));
-        writer_u16_le(writer, (uint16_t)count);
-        writer_bytes(writer, text, count);
+        encode_text_pair(key, text, count, writer);
+    }
+}
+
+static void
+encode_broker(const struct topic_record *record, struct writer *writer)
+{
+    char text[TOPIC_CONFIG_TEXT_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < BROKER_CONFIG_COUNT; i++)
+        count += broker_config_has(&record->broker, i) ? 1 : 0;
+    writer_u32_le(writer, record->broker_id);
+    writer_u16_le(writer, (uint16_t)count);
+    for (uint32_t i = 0; i < BROKER_CONFIG_COUNT; i++) {
+        if (!broker_config_has(&record->broker, i))
+            continue;
+        size_t bytes = broker_config_text(&record->broker, i, text);
+        encode_text_pair(broker_config_row(i).key, text, bytes, writer);
     }
 }
 
@@ -54,6 +78,10 @@ topic_record_encode(const struct topic_record *record, struct writer *writer)
         encode_quota(&record->quota, writer);
         return;
     }
+    if (record->kind == TOPIC_RECORD_BROKER) {
+        encode_broker(record, writer);
+        return;
+    }
     writer_bytes(writer, record->id, sizeof(record->id));
     if (record->kind == TOPIC_RECORD_CLUSTER || record->kind == TOPIC_RECORD_CREATED)
         writer_u64_le(writer, (uint64_t)record->wall_ms);
@@ -70,21 +98,41 @@ topic_record_encode(const struct topic_record *record, struct writer *writer)
         encode_config(&record->config, writer);
 }
 
+/* One override; false: the bytes end within it. */
+static bool
+decode_text_pair(struct reader *reader, struct bytes *ret_key, struct bytes *ret_value)
+{
+    ret_key->count = reader_u8(reader);
+    ret_key->at = reader_take(reader, ret_key->count);
+    ret_value->count = reader_u16_le(reader);
+    ret_value->at = reader_take(reader, ret_value->count);
+    return !reader->failed;
+}
+
 static enum rc
 decode_config(struct reader *reader, struct topic_config *config, struct diag_trail *trail)
 {
     uint32_t count = reader_u16_le(reader);
+    struct bytes key;
+    struct bytes value;
 
-    for (uint32_t i = 0; i < count && !reader->failed; i++) {
-        struct bytes key;
-        struct bytes value;
-        key.count = reader_u8(reader);
-        key.at = reader_take(reader, key.count);
-        value.count = reader_u16_le(reader);
-        value.at = reader_take(reader, value.count);
-        if (reader->failed)
-            break;
+    for (uint32_t i = 0; i < count && decode_text_pair(reader, &key, &value); i++) {
         if (topic_config_set(config, key, value, trail) != RC_OK)
+            return RC_NEWER_FORMAT;
+    }
+    return RC_OK;
+}
+
+static enum rc
+decode_broker(struct reader *reader, struct topic_record *record, struct diag_trail *trail)
+{
+    struct bytes key;
+    struct bytes value;
+
+    record->broker_id = reader_u32_le(reader);
+    uint32_t count = reader_u16_le(reader);
+    for (uint32_t i = 0; i < count && decode_text_pair(reader, &key, &value); i++) {
+        if (broker_config_set(&record->broker, key, value, trail) != RC_OK)
             return RC_NEWER_FORMAT;
     }
     return RC_OK;
@@ -126,6 +174,8 @@ decode_body(struct reader *reader, struct topic_record *record, struct diag_trai
     }
     if (record->kind == TOPIC_RECORD_QUOTA)
         return decode_quota(reader, &record->quota);
+    if (record->kind == TOPIC_RECORD_BROKER)
+        return decode_broker(reader, record, trail);
     id = reader_take(reader, sizeof(record->id));
     if (id != NULL)
         bytes_copy(record->id, sizeof(record->id), id, sizeof(record->id));

@@ -7,6 +7,7 @@
 #ifndef EAGRE_ENGINE_TOPIC_TOPIC_RECORD_H
 #define EAGRE_ENGINE_TOPIC_TOPIC_RECORD_H
 
+#include "engine/topic/broker_config.h"
 #include "engine/topic/topic_config.h"
 #include "net/request/quota.h"
 #include "net/request/topic_snapshot.h"
@@ -19,8 +20,11 @@ enum topic_record_kind {
     TOPIC_RECORD_CONFIG = 5,     /* all overrides of a topic, replacing the former */
     TOPIC_RECORD_PRODUCERS = 6,  /* a block of producer ids was handed out */
     TOPIC_RECORD_QUOTA = 7,      /* all limits of a client id, replacing the former */
-    TOPIC_RECORD_LAST = TOPIC_RECORD_QUOTA
+    TOPIC_RECORD_BROKER = 8,     /* all run-time settings of a broker, replacing the former */
+    TOPIC_RECORD_LAST = TOPIC_RECORD_BROKER
 };
+
+#define TOPIC_RECORD_ALL_BROKERS UINT32_MAX
 
 struct topic_record {
     enum topic_record_kind kind;
@@ -40,10 +44,13 @@ struct topic_record {
     uint32_t producer_count;
     /* QUOTA */
     struct quota_entity quota;
+    /* BROKER */
+    uint32_t broker_id; /* TOPIC_RECORD_ALL_BROKERS: the default of all */
+    struct broker_config broker;
 };
 
 /* Longest encoded record: a name and every key at its longest value. */
-#define TOPIC_RECORD_BYTES_MAX (512u + (uint32_t)TOPIC_CONFIG_COUNT * (64u + TOPIC_CONFIG_TEXT_MAX))
+#define TOPIC_RECORD_BYTES_MAX (512u + BROKER_CONFIG_COUNT * (64u + TOPIC_CONFIG_TEXT_MAX))
 
 /* Appends the encoded record; the writer fails when it does not fit. */
 void topic_record_encode(const struct topic_record *record, struct writer *writer);

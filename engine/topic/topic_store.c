@@ -86,6 +86,7 @@ topic_store_init(struct topic_store *store, void *memory, const struct topic_sto
         .partition_free = TOPIC_NONE,
         .next_incarnation = TOPIC_METADATA_INCARNATION + 1,
         .next_producer = TOPIC_PRODUCER_FIRST,
+        .broker_id = TOPIC_RECORD_ALL_BROKERS,
     };
     quota_entities_init(
         &store->quotas, base + layout.quotas, quotas_max(config), config->hash_seed);
@@ -262,6 +263,8 @@ topic_store_check(const struct topic_store *store,
         return check_created(store, record, trail);
     case TOPIC_RECORD_QUOTA:
         return check_quota(store, &record->quota, trail);
+    case TOPIC_RECORD_BROKER:
+        return RC_OK;
     case TOPIC_RECORD_DELETED:
     case TOPIC_RECORD_CONFIG:
     case TOPIC_RECORD_PARTITIONS:
@@ -389,6 +392,18 @@ delete_topic(struct topic_store *store, struct topic *topic)
     store->topic_count--;
 }
 
+/* Settings of one broker are kept, of the one that was named last: there is one. */
+static void
+set_broker(struct topic_store *store, const struct topic_record *record)
+{
+    if (record->broker_id == TOPIC_RECORD_ALL_BROKERS) {
+        store->brokers = record->broker;
+        return;
+    }
+    store->broker_id = record->broker_id;
+    store->broker = record->broker;
+}
+
 static void
 change(struct topic_store *store, const struct topic_record *record)
 {
@@ -414,6 +429,9 @@ change(struct topic_store *store, const struct topic_record *record)
         break;
     case TOPIC_RECORD_QUOTA:
         CHECK(quota_entities_apply(&store->quotas, &record->quota) == RC_OK);
+        break;
+    case TOPIC_RECORD_BROKER:
+        set_broker(store, record);
         break;
     case TOPIC_RECORD_DELETED:
         delete_topic(store, topic);

@@ -72,6 +72,9 @@ struct topic_store {
     uint64_t next_incarnation; /* >= 2 */
     uint64_t next_producer;
     struct quota_entities quotas; /* limits of client ids */
+    struct broker_config brokers; /* run-time settings of all brokers */
+    struct broker_config broker;  /* of broker_id, which goes before */
+    uint32_t broker_id;           /* named last; TOPIC_RECORD_ALL_BROKERS: none was */
     bool has_cluster;
     uint8_t cluster_id[16];
     uint64_t applied_count; /* records applied */

@@ -421,3 +421,75 @@ Test(topic_record, keeps_limits_to_the_bit_and_refuses_every_cut, .timeout = 10)
     cr_assert_eq(topic_record_decode((struct bytes){bytes, sizeof(golden)}, &back, NULL),
                  RC_CORRUPT);
 }
+
+/* ---- settings of the broker */
+
+Test(topic_record, keeps_settings_of_the_broker_and_refuses_every_cut, .timeout = 10)
+{
+    struct topic_store *store = new_store(4, 8, 1);
+    struct topic_record record = {.kind = TOPIC_RECORD_BROKER, .broker_id = 1};
+    struct topic_record back;
+    uint8_t bytes[TOPIC_RECORD_BYTES_MAX];
+    struct writer writer = writer_over(bytes, sizeof(bytes));
+
+    cr_assert_eq(broker_config_set(&record.broker, text("log.retention.ms"), text("5"), NULL),
+                 RC_OK);
+    cr_assert_eq(broker_config_set(&record.broker, text("quota.window.num"), text("7"), NULL),
+                 RC_OK);
+    cr_assert_eq(broker_config_set(&record.broker, text("retention.ms"), text("5"), NULL),
+                 RC_UNSUPPORTED);
+    cr_assert_eq(broker_config_set(&record.broker, text("quota.window.num"), text("0"), NULL),
+                 RC_INVALID);
+    topic_record_encode(&record, &writer);
+    size_t count = writer_count(&writer);
+    cr_assert_eq(memcmp(bytes,
+                        "\x08\x00\x01\x00\x00\x00\x02\x00\x10log.retention.ms\x01\x00"
+                        "5",
+                        28),
+                 0);
+    cr_assert_eq(topic_record_decode((struct bytes){bytes, count}, &back, NULL), RC_OK);
+    cr_assert_eq(memcmp(&back.broker, &record.broker, sizeof(back.broker)), 0);
+    for (size_t cut = 2; cut < count; cut++)
+        cr_assert_eq(topic_record_decode((struct bytes){bytes, cut}, &back, NULL), RC_CORRUPT);
+    cr_assert_eq(apply(store, &record), RC_OK);
+    cr_assert_eq(store->broker_id, 1u);
+    cr_assert_eq(store->broker.numbers[BROKER_CONFIG_QUOTA_WINDOW_NUM], 7);
+    cr_assert_eq(store->brokers.topics.set, 0u);
+    record.broker_id = TOPIC_RECORD_ALL_BROKERS;
+    cr_assert_eq(apply(store, &record), RC_OK);
+    cr_assert_eq(store->brokers.topics.values[TOPIC_CONFIG_RETENTION_MS], 5);
+    bytes[9] = 'x'; /* a key of a newer release */
+    cr_assert_eq(topic_record_decode((struct bytes){bytes, count}, &back, NULL), RC_NEWER_FORMAT);
+}
+
+Test(broker_config, has_every_key_once_and_each_keeps_its_text, .timeout = 10)
+{
+    char value[TOPIC_CONFIG_TEXT_MAX];
+    uint32_t named = 0;
+
+    for (uint32_t i = 0; i < BROKER_CONFIG_COUNT; i++) {
+        struct broker_config_row row = broker_config_row(i);
+        struct broker_config config = {0};
+        if (row.key == NULL)
+            continue;
+        named++;
+        cr_assert_eq(broker_config_find(text(row.key)), i, "%s", row.key);
+        cr_assert_gt(strlen(row.sentence), 10u);
+        size_t count = i < TOPIC_CONFIG_COUNT
+                           ? topic_config_text(NULL, (enum topic_config_key)i, value)
+                           : topic_config_format_number(row.max, value);
+        cr_assert_eq(broker_config_set(
+                         &config, text(row.key), (struct bytes){(uint8_t *)value, count}, NULL),
+                     RC_OK,
+                     "%s",
+                     row.key);
+        cr_assert(broker_config_has(&config, i));
+        char again[TOPIC_CONFIG_TEXT_MAX];
+        cr_assert_eq(broker_config_text(&config, i, again), count);
+        cr_assert_str_eq(again, value);
+        cr_assert_eq(broker_config_set(&config, text(row.key), (struct bytes){NULL, 0}, NULL),
+                     RC_OK);
+        cr_assert_eq(memcmp(&config, &(struct broker_config){0}, sizeof(config)), 0);
+    }
+    cr_assert_gt(named, 30u);
+}
