@@ -8,9 +8,9 @@
  *   operation.c      one topic being created, grown or deleted          publish.c  snapshots for
  * gates call.c           a Kafka request from arrival to answer call_metadata.c call_topics.c
  * call_configs.c call_alter.c call_offsets.c call_records.c call_quotas.c call_replicas.c
- * call_describe.c call_log_dirs.c call_node.c call_small.c call_groups.c call_transactions.c call_producers.c   one
- * family of APIs each find.c the exact record of a time    internal_log.c  topics of coordinators
- *   guest_groups.c guest_transactions.c   the coordinators as guests
+ * call_describe.c call_log_dirs.c call_node.c call_small.c call_groups.c call_transactions.c
+ * call_producers.c   one family of APIs each find.c the exact record of a time    internal_log.c
+ * topics of coordinators guest_groups.c guest_transactions.c   the coordinators as guests
  *
  * Everything is owned by control's thread. Indexes are 32 bits with CONTROL_NONE for "none". */
 #ifndef EAGRE_ENGINE_CONTROL_CONTROL_INTERNAL_H
