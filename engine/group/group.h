@@ -66,9 +66,7 @@ enum rc groups_init(void *memory,
                     struct groups **ret_groups,
                     struct diag_trail *trail) MUST_USE;
 
-/* Takes over what may change at run time: size_max, metadata_bytes_max and the times. Members and
- * groups that are there keep what they have. Runs on: the owner.  Allocates: nothing.  Blocks:
- * never. */
+/* Takes over what may change at run time: size_max, metadata_bytes_max, the times. */
 void groups_retune(struct groups *groups, const struct groups_limits *limits);
 
 /* ---- requests; now_ns is the clock's, wall_ms goes into records */
