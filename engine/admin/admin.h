@@ -23,7 +23,7 @@
 #include "net/exchange/exchange.h"
 #include "net/gate/gate.h"
 
-#define ADMIN_CORES_MAX 33u
+#define ADMIN_CORES_MAX 34u
 #define ADMIN_WAIT_MS 2000u
 
 /* All pointers are borrowed until admin_stop(). Unused entries of arrays may be NULL. */

@@ -52,7 +52,7 @@ banner_built(struct engine *engine, const struct recover_report *recovered)
 {
     char text[160];
 
-    for (uint32_t i = 0; i < engine_core_count(engine) - 1; i++)
+    for (uint32_t i = 0; i < engine_control_core(engine); i++)
         printf("core %u: %s\n", i, engine_core(engine, i)->io->body_name);
     printf("memory budget:\n");
     for (uint32_t i = 0; mem_arena_line(engine_memory(engine), i, text, sizeof(text)); i++)

@@ -9,7 +9,13 @@
 uint32_t
 engine_core_count(const struct engine *engine)
 {
-    return engine->layout.core_count + 1;
+    return engine->layout.core_count + 2;
+}
+
+uint32_t
+engine_control_core(const struct engine *engine)
+{
+    return engine__control_core(engine);
 }
 
 struct core *
@@ -232,7 +238,7 @@ engine_create(const struct engine_config *config,
               struct engine **ret_engine,
               struct diag_trail *trail)
 {
-    CHECK(config->layout->core_count < ENGINE_CORES_MAX);
+    CHECK(config->layout->core_count + 2 <= ENGINE_CORES_MAX);
     struct engine *engine = mem_boot_alloc(sizeof(*engine));
 
     if (engine == NULL)
@@ -280,13 +286,13 @@ void
 engine_attach(struct engine *engine, uint32_t core_idx, struct clock *clock, struct io *io)
 {
     CHECK(core_idx < engine_core_count(engine));
-    bool is_control = core_idx == engine__control_core(engine);
-    enum core_poll_mode mode = engine->layout.poll_always && !is_control ? CORE_POLL_ALWAYS
-                                                                         : CORE_POLL_AUTO;
+    bool is_helper = core_idx >= engine__control_core(engine);
+    enum core_poll_mode mode = engine->layout.poll_always && !is_helper ? CORE_POLL_ALWAYS
+                                                                        : CORE_POLL_AUTO;
 
     engine->clocks[core_idx] = clock;
     engine->ios[core_idx] = io;
-    core_init(&engine->cores[core_idx], clock, io, mode, is_control ? 0 : engine->layout.spin_ns);
+    core_init(&engine->cores[core_idx], clock, io, mode, is_helper ? 0 : engine->layout.spin_ns);
 }
 
 /* ---- life ---- */

@@ -15,7 +15,8 @@
  *   net i ◄═══ sessions granted ═══ exchange (on control's core) ◄═══ ended ═══ net i
  *   net i ◄═══ datagrams of the other's sessions ═══► net j
  *
- * Core 0 .. layout.core_count - 1 are those of the layout; core layout.core_count is control's.
+ * Core 0 .. layout.core_count - 1 are those of the layout; core layout.core_count is control's, the
+ * one behind it compaction's, which stands alone because it waits for files.
  * Runs on: the starting thread, but for core_run. Allocates: one arena at create; nothing
  * afterwards. */
 #ifndef EAGRE_ENGINE_APP_ENGINE_H
@@ -31,13 +32,14 @@
 #include "hw/disk/disk.h"
 #include "hw/mem/mem.h"
 #include "hw/tcp/tcp.h"
+#include "log/compact/compact.h"
 #include "log/append/log.h"
 #include "log/recover/recover.h"
 #include "net/door/door.h"
 #include "net/exchange/exchange.h"
 #include "net/gate/gate.h"
 
-#define ENGINE_CORES_MAX 33u /* 32 of the layout and control's */
+#define ENGINE_CORES_MAX 34u /* 32 of the layout, control's and compaction's */
 #define ENGINE_MEMORY_MIN (256 * MIB)
 
 enum engine_tile_kind { ENGINE_TILE_GATE, ENGINE_TILE_LOG, ENGINE_TILE_NET };
@@ -50,7 +52,7 @@ struct engine_core_layout {
 
 struct engine_layout {
     struct engine_core_layout cores[ENGINE_CORES_MAX];
-    uint32_t core_count; /* [1, ENGINE_CORES_MAX) */
+    uint32_t core_count; /* [1, ENGINE_CORES_MAX - 1) */
     uint32_t gate_count; /* over all cores, [1, REQUESTERS_MAX - 1] */
     uint32_t log_count;  /* over all cores, [1, LOG_TILES_MAX] */
     uint32_t net_count;  /* over all cores, [0, DOOR_TILES_MAX]; with the gates < REQUESTERS_MAX */
@@ -100,8 +102,10 @@ enum rc engine_recover(struct engine *engine,
                        struct recover_report *ret_report,
                        struct diag_trail *trail) MUST_USE;
 
-/* One core more than the layout's: the last is control's. */
+/* Two cores more than the layout's: control's and compaction's. */
 uint32_t engine_core_count(const struct engine *engine);
+/* Of them, the first that is not the layout's: control's. */
+uint32_t engine_control_core(const struct engine *engine);
 struct core *engine_core(struct engine *engine, uint32_t core_idx);
 const struct engine_layout *engine_layout(const struct engine *engine);
 

@@ -74,6 +74,8 @@ struct engine {
     struct metrics_partition *partition_metrics[LOG_TILES_MAX]; /* [partitions_max] each */
     struct metrics_tile *gate_metrics[REQUESTERS_MAX - 1];
     struct metrics_tile *control_metrics;
+    struct compact_link *compact_links[LOG_TILES_MAX];
+    struct compactor *compactor;
     bool has_trace; /* stamps are kept (the simulator's life test; off in production) */
     struct broker brokers[LOG_TILES_MAX];
     struct gate *gates[REQUESTERS_MAX - 1];
@@ -105,6 +107,13 @@ static inline uint32_t
 engine__control_core(const struct engine *engine)
 {
     return engine->layout.core_count;
+}
+
+/* The core that runs the compactor: above control's. */
+static inline uint32_t
+engine__compact_core(const struct engine *engine)
+{
+    return engine->layout.core_count + 1;
 }
 
 static inline uint32_t

@@ -10,12 +10,15 @@ thread_prepare(struct thread *thread)
 {
     struct engine *engine = thread->threads->engine;
     const struct engine_layout *layout = engine_layout(engine);
-    bool is_control = thread->core_idx == layout->core_count;
+    uint32_t control = engine_control_core(engine);
     char name[16];
 
-    snprintf(name, sizeof(name), is_control ? "control" : "core%u", thread->core_idx);
+    if (thread->core_idx < control)
+        snprintf(name, sizeof(name), "core%u", thread->core_idx);
+    else
+        snprintf(name, sizeof(name), thread->core_idx == control ? "control" : "compact");
     cpu_name_thread(name);
-    if (!is_control && layout->cores[thread->core_idx].cpu >= 0) {
+    if (thread->core_idx < control && layout->cores[thread->core_idx].cpu >= 0) {
         thread->rc = cpu_pin((uint32_t)layout->cores[thread->core_idx].cpu, &thread->trail);
         if (thread->rc != RC_OK) {
             diag_trail_add(&thread->trail,
@@ -37,7 +40,6 @@ thread_main(void *object)
 {
     struct thread *thread = object;
     struct threads *threads = thread->threads;
-    bool is_control = thread->core_idx + 1 == threads->count;
 
     thread_prepare(thread);
     pthread_mutex_lock(&threads->lock);
@@ -48,11 +50,12 @@ thread_main(void *object)
     bool go = threads->order == THREADS_GO;
     pthread_mutex_unlock(&threads->lock);
     if (go) {
-        /* Control may allocate (decompression); engine cores must not. */
-        if (!is_control)
+        /* Control and compaction may allocate (codecs); engine cores must not. */
+        bool is_helper = thread->core_idx >= engine_control_core(threads->engine);
+        if (!is_helper)
             mem_trap_enable();
         core_run(engine_core(threads->engine, thread->core_idx));
-        if (!is_control)
+        if (!is_helper)
             mem_trap_disable();
     }
     io_destroy(thread->io);

@@ -349,6 +349,44 @@ done:
     return rc;
 }
 
+/* A small budget has a smaller map, unless the user said how large. */
+static enum rc
+engine_wire_compactor(struct engine *engine, struct diag_trail *trail)
+{
+    const struct settings *settings = engine->settings;
+    static struct settings presets;
+    struct compactor_config config = {
+        .clock = engine->clocks[engine__compact_core(engine)],
+        .disk = engine->disk,
+        .bytes_per_second = settings->compaction_bytes_per_second,
+        .link_count = engine->layout.log_count,
+    };
+    void *memory;
+
+    config_defaults(&presets);
+    config.memory_bytes = round_down(settings->compaction_memory_bytes, 4096);
+    if (settings->compaction_memory_bytes == presets.compaction_memory_bytes)
+        config.memory_bytes = round_down(
+            engine_afford(engine, config.memory_bytes, config.memory_bytes), 4096);
+    /* Random, made once and told to nobody. */
+    config.seed = get_u64_le(engine->meta.node_uuid);
+    for (uint32_t l = 0; l < engine->layout.log_count; l++) {
+        enum rc rc = mem_arena_take(
+            &engine->arena, "compaction task", sizeof(struct compact_link), &memory, trail);
+        if (rc != RC_OK)
+            return rc;
+        engine->compact_links[l] = memory;
+        engine->compact_links[l]->compactor = &engine->cores[engine__compact_core(engine)].waker;
+        engine->compact_links[l]->log = &engine->cores[engine->log_core[l]].waker;
+        config.links[l] = engine->compact_links[l];
+    }
+    enum rc rc = mem_arena_take(
+        &engine->arena, "compactor", compactor_footprint(&config), &memory, trail);
+    if (rc == RC_OK)
+        engine->compactor = compactor_init(memory, &config);
+    return rc;
+}
+
 /* One tile on its core; idx counts the tiles of its kind. */
 static uint32_t
 engine_add_tile(struct engine *engine, struct core *core, enum engine_tile_kind kind, uint32_t idx)
@@ -380,6 +418,10 @@ engine_add_tiles(struct engine *engine)
     }
     struct core *control = &engine->cores[engine__control_core(engine)];
     core_add(control, "control", &control_tile_ops, engine->control);
+    core_add(&engine->cores[engine__compact_core(engine)],
+             "compact",
+             &compactor_tile_ops,
+             engine->compactor);
     if (engine->exchange != NULL)
         CHECK(core_add(control, "exchange", &exchange_tile_ops, engine->exchange) ==
               ENGINE_EXCHANGE_TILE);
@@ -399,6 +441,8 @@ engine_wire(struct engine *engine, struct diag_trail *trail)
                    trail);
     if (rc == RC_OK)
         rc = engine_wire_control(engine, trail);
+    if (rc == RC_OK)
+        rc = engine_wire_compactor(engine, trail);
     if (rc == RC_OK && engine->native != NULL)
         rc = engine__wire_native(engine, trail);
     uint64_t gate_share = max_u64(engine_left_bytes(engine) / 4, ENGINE_GATE_SHARE_MIN) /
@@ -451,5 +495,7 @@ engine_recover(struct engine *engine, struct recover_report *ret_report, struct 
         return rc;
     for (uint32_t l = 0; l < engine->layout.log_count; l++)
         retain_attach(engine->logs[l]);
+    for (uint32_t l = 0; l < engine->layout.log_count; l++)
+        compact_attach(engine->logs[l], engine->compact_links[l]);
     return RC_OK;
 }

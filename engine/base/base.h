@@ -46,6 +46,12 @@ max_u64(uint64_t a, uint64_t b)
 }
 
 static ALWAYS_INLINE uint32_t
+max_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static ALWAYS_INLINE uint32_t
 min_u32(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;

@@ -151,3 +151,68 @@ record_decompress(
         *ret_bytes = writer_count(&writer);
     return rc;
 }
+
+static enum rc
+compress_gzip(struct bytes from, uint8_t *to, size_t capacity, size_t *ret_bytes)
+{
+    z_stream stream = {0};
+
+    /* 15 + 16 as above; 8 is the library's preset for memory. */
+    if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) !=
+        Z_OK)
+        return RC_NO_MEMORY;
+    stream.next_in = (Bytef *)(uintptr_t)from.at; /* zlib does not write there */
+    stream.avail_in = (uInt)from.count;
+    stream.next_out = to;
+    stream.avail_out = (uInt)capacity;
+    bool done = deflate(&stream, Z_FINISH) == Z_STREAM_END;
+    *ret_bytes = capacity - stream.avail_out;
+    deflateEnd(&stream);
+    return done ? RC_OK : RC_NO_MEMORY;
+}
+
+static enum rc
+compress_snappy(struct bytes from, uint8_t *to, size_t capacity, size_t *ret_bytes)
+{
+    size_t bytes = capacity;
+
+    if (snappy_max_compressed_length(from.count) > capacity ||
+        snappy_compress((const char *)from.at, from.count, (char *)to, &bytes) != SNAPPY_OK)
+        return RC_NO_MEMORY;
+    *ret_bytes = bytes;
+    return RC_OK;
+}
+
+enum rc
+record_compress(
+    enum record_codec codec, struct bytes from, void *to, size_t capacity, size_t *ret_bytes)
+{
+    size_t bytes;
+
+    switch (codec) {
+    case RECORD_CODEC_NONE:
+        if (from.count > capacity)
+            return RC_NO_MEMORY;
+        bytes_copy(to, capacity, from.at, from.count);
+        *ret_bytes = from.count;
+        return RC_OK;
+    case RECORD_CODEC_GZIP:
+        return compress_gzip(from, to, min_u64(capacity, UINT32_MAX), ret_bytes);
+    case RECORD_CODEC_SNAPPY:
+        return compress_snappy(from, to, capacity, ret_bytes);
+    case RECORD_CODEC_LZ4:
+        bytes = LZ4F_compressFrame(to, capacity, from.at, from.count, NULL);
+        if (LZ4F_isError(bytes))
+            return RC_NO_MEMORY;
+        *ret_bytes = bytes;
+        return RC_OK;
+    case RECORD_CODEC_ZSTD:
+        bytes = ZSTD_compress(to, capacity, from.at, from.count, ZSTD_CLEVEL_DEFAULT);
+        if (ZSTD_isError(bytes))
+            return RC_NO_MEMORY;
+        *ret_bytes = bytes;
+        return RC_OK;
+    default:
+        return RC_UNSUPPORTED;
+    }
+}

@@ -108,6 +108,11 @@ jobs_done(struct log *log, struct log_job *job)
         CHECK(log->hooks.retain_job != NULL);
         log->hooks.retain_job(log, job);
         break;
+    case JOB_COMPACT_MANIFEST:
+    case JOB_COMPACT_UNLINK:
+        CHECK(log->hooks.compact_job != NULL);
+        log->hooks.compact_job(log, job);
+        break;
     case JOB_SYNC_ALL:
     case JOB_CHECKPOINT:
         reclaim_job_done(log, job);

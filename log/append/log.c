@@ -498,6 +498,10 @@ log_poll(struct log *log, uint64_t now_ns, uint64_t *ret_deadline_ns)
         work += log->hooks.retain_poll(log, now_ns);
         *ret_deadline_ns = min_u64(*ret_deadline_ns, log->retain_next_ns);
     }
+    if (log->hooks.compact_poll != NULL) {
+        work += log->hooks.compact_poll(log, now_ns);
+        *ret_deadline_ns = min_u64(*ret_deadline_ns, log->compact_next_ns);
+    }
     log_populate(log);
     log_expire_producers(log);
     log_publish(log);
@@ -507,7 +511,8 @@ log_poll(struct log *log, uint64_t now_ns, uint64_t *ret_deadline_ns)
 bool
 log_has_work(struct log *log)
 {
-    return !ring_is_empty(log->config.jobs_done);
+    return !ring_is_empty(log->config.jobs_done) ||
+           (log->hooks.compact_has_work != NULL && log->hooks.compact_has_work(log));
 }
 
 /* ---- ways out ---- */

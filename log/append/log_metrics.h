@@ -18,6 +18,13 @@ log_count(struct log *log, enum metric metric, uint64_t by)
         metrics_add(log->config.metrics, metric, by);
 }
 
+static ALWAYS_INLINE void
+log_set(struct log *log, enum metric metric, uint64_t value)
+{
+    if (LIKELY(log->config.metrics != NULL))
+        metrics_set(log->config.metrics, metric, value);
+}
+
 /* id without METRIC_, as in log_count_label(log, BACKPRESSURE, METRIC_PRESSURE_CACHE, 1). */
 #define log_count_label(log, id, index, by) \
     log_count((log), metrics_slot(METRIC_##id, METRIC_##id##_LAST, (index)), (by))

@@ -407,6 +407,8 @@ log_drop(struct log *log, uint32_t slot, uint64_t incarnation, uint64_t ctx)
         return RC_AGAIN;
     if (log->drops_count == LOG_DROPS_MAX)
         return RC_AGAIN;
+    if (log->hooks.compact_cancel != NULL && log->hooks.compact_cancel(log, slot))
+        return RC_AGAIN;
     struct journal_entry entry;
     struct log_wait wait = {
         .kind = LOG_WAIT_DROP, .slot = slot, .incarnation = incarnation, .ctx = ctx};

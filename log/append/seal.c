@@ -108,6 +108,20 @@ seal_send_truncate(struct log *log, struct partition *partition)
     return true;
 }
 
+/* Sealed segments that compaction has cleaned to their end. */
+static uint32_t
+seal_cleaned_count(const struct log *log, const struct partition *partition)
+{
+    uint32_t count = 0;
+
+    for (uint32_t at = partition->segments.oldest; at != SEGMENT_NONE;
+         at = log->segments.segments[at].newer, count++)
+        if (!log->segments.segments[at].sealed ||
+            log->segments.segments[at].next_offset > partition->cleaned_offset)
+            break;
+    return count;
+}
+
 bool
 seal_write_manifest(struct log *log, struct partition *partition, enum job_purpose purpose)
 {
@@ -115,6 +129,7 @@ seal_write_manifest(struct log *log, struct partition *partition, enum job_purpo
         .incarnation = partition->incarnation,
         .generation = partition->manifest_generation + 1,
         .partition = partition->config.partition,
+        .cleaned_count = seal_cleaned_count(log, partition),
     };
 
     if (partition->is_manifest_busy || log->manifests_free == 0)

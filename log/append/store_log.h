@@ -8,7 +8,8 @@
 #include "log/append/store_work.h"
 #include "log/append/transaction.h"
 
-struct log_cold; /* log/read */
+struct log_cold;     /* log/read */
+struct compact_link; /* log/compact */
 
 struct log {
     struct log_config config;
@@ -117,6 +118,9 @@ struct log {
     uint32_t retains[LOG_RETAINS_MAX]; /* slots with a deletion under way */
     uint32_t retains_count;
     uint32_t retain_scan; /* slot to look at next */
+
+    struct compact_link *compact; /* log/compact; NULL: nothing is compacted */
+    uint64_t compact_next_ns;     /* when it wants to look again */
 
     struct log_cold *cold;
     uint8_t *cold_memory;

@@ -83,6 +83,8 @@ enum job_purpose {
     JOB_MANIFEST,
     JOB_RETAIN_MANIFEST,
     JOB_UNLINK,
+    JOB_COMPACT_MANIFEST,
+    JOB_COMPACT_UNLINK,
     JOB_REMOVE_TREE,
     JOB_SYNC_ALL,
     JOB_CHECKPOINT,
@@ -127,6 +129,11 @@ struct log_hooks {
     uint32_t (*retain_poll)(struct log *log, uint64_t now_ns);
     void (*retain_durable)(struct log *log, uint32_t slot);
     void (*retain_job)(struct log *log, struct log_job *job);
+    uint32_t (*compact_poll)(struct log *log, uint64_t now_ns);
+    void (*compact_job)(struct log *log, struct log_job *job);
+    bool (*compact_has_work)(const struct log *log);
+    /* Asks a compaction of the partition to end soon; true while one is under way. */
+    bool (*compact_cancel)(struct log *log, uint32_t slot);
 };
 
 #endif

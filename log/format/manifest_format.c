@@ -18,7 +18,6 @@ manifest_encode(const struct manifest_header *header,
         bytes_copy(entries, entries_bytes, segments, entries_bytes);
     sealed.magic = MANIFEST_MAGIC;
     sealed.version = FORMAT_VERSION;
-    sealed.zero_a = 0;
     sealed.entries_crc = hash_crc32c(0, entries, entries_bytes);
     sealed.crc = hash_crc32c(0, &sealed, offsetof(struct manifest_header, crc));
     __builtin_memcpy(ret_bytes, &sealed, sizeof(sealed));
@@ -43,7 +42,7 @@ manifest_decode(const uint8_t *bytes,
     if (header.version > FORMAT_VERSION)
         return RC_NEWER_FORMAT;
     if (header.version == 0 || header.incarnation != incarnation ||
-        header.segment_count > MANIFEST_SEGMENTS_MAX)
+        header.segment_count > MANIFEST_SEGMENTS_MAX || header.cleaned_count > header.segment_count)
         return RC_CORRUPT;
     if (count < manifest_bytes(header.segment_count))
         return RC_CORRUPT;

@@ -22,7 +22,7 @@ struct manifest_header {
         generation; /* 24: one more at every swap; the checkpoint names the least to be found */
     uint8_t topic_id[FORMAT_UUID_BYTES]; /* 32: for people and for disaster recovery */
     uint32_t partition;                  /* 48 */
-    uint32_t zero_a;                     /* 52 */
+    uint32_t cleaned_count;              /* 52: leading segments that compaction has cleaned */
     uint32_t entries_crc;                /* 56: CRC-32C of the entries */
     uint32_t crc;                        /* 60: CRC-32C of bytes [0, 60) */
 };

@@ -17,6 +17,16 @@ cold_cursor(struct log *log, uint64_t incarnation, uint64_t offset)
     return &log->cold->cursors[(mixed >> 32) % LOG_CURSORS_MAX];
 }
 
+/* The segment behind the read's one. Compaction may have put another in that one's place: the next
+ * may then hold batches that were read already, which are stepped over by their offset. */
+static uint32_t
+cold_next(const struct log *log, const struct cold_read *read)
+{
+    const struct partition *partition = &log->partitions[read->request.slot];
+
+    return segment_next(&log->segments, &partition->segments, read->segment);
+}
+
 static void
 cold_save_cursor(struct log *log, const struct cold_read *read)
 {
@@ -30,10 +40,10 @@ cold_save_cursor(struct log *log, const struct cold_read *read)
     };
 
     if (read->position >= segment->data_bytes) {
-        if (segment->newer == SEGMENT_NONE)
+        cursor.segment = cold_next(log, read);
+        if (cursor.segment == SEGMENT_NONE)
             return;
-        cursor.segment = segment->newer;
-        cursor.number = log->segments.segments[segment->newer].number;
+        cursor.number = log->segments.segments[cursor.segment].number;
         cursor.position = 0;
     }
     *cold_cursor(log, cursor.incarnation, cursor.offset) = cursor;
@@ -156,6 +166,7 @@ cold_begin_tail(struct log *log, struct cold_read *read)
         log->segments.segments[read->segment].readers--;
     read->segment = SEGMENT_NONE;
     read->step = COLD_TAIL;
+    read->target = max_u64(read->target, partition->tail_floor);
     read->tail_entry = partition->tail.oldest;
 }
 
@@ -218,13 +229,14 @@ cold_step(struct log *log, struct cold_read *read)
     for (; work < COLD_STEPS_PER_POLL; work++) {
         const struct segment *segment = &log->segments.segments[read->segment];
         if (read->step == COLD_RUNS && read->position >= segment->data_bytes &&
-            (read->bytes > 0 || segment->newer == SEGMENT_NONE)) {
+            (read->bytes > 0 || cold_next(log, read) == SEGMENT_NONE)) {
             cold_done(log, read);
             return work + 1;
         }
         if (read->step == COLD_RUNS && read->position >= segment->data_bytes) {
+            uint32_t next = cold_next(log, read);
             log->segments.segments[read->segment].readers--;
-            read->segment = segment->newer;
+            read->segment = next;
             log->segments.segments[read->segment].readers++;
             read->position = 0;
             if (read->chunk != LOG_NONE)

@@ -25,7 +25,7 @@ read__fill(const struct partition *partition, struct log_read_result *ret_result
 static uint64_t
 read_find_entry(const struct log *log, const struct partition *partition, uint64_t offset)
 {
-    if (partition->tail.oldest == TAIL_NONE)
+    if (partition->tail.oldest == TAIL_NONE || offset < partition->tail_floor)
         return TAIL_NONE;
     for (uint32_t i = 0; i < LOG_HINTS; i++) {
         const struct partition_hint *hint = &partition->hints[i];

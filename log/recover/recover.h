@@ -38,6 +38,10 @@
  *       that data stands
  *   R20 the run that ends at the mark which counts is not whole -> halt the partition (its sync was
  *       acknowledged before the mark was written, so this is damage, no torn end)
+ *   R21 compaction has merged the segment that the checkpoint calls active into an older one -> by
+ *       the end of the manifest's last segment it is seen that it was sealed: go on behind it (R8)
+ *   R22 segment files that the manifest does not list, inputs or outputs of a compaction that was
+ *       cut off -> remove them; what it lists counts, old or new
  *
  * Runs on: start. Allocates: its own memory, given back. Blocks: yes. */
 #ifndef EAGRE_LOG_RECOVER_RECOVER_H

@@ -70,6 +70,8 @@ recover_add_sealed(struct log *log,
     segment->created_ms = listed->sealed_ms;
     segment->trailer_crc = listed->trailer_crc;
     segment->file_generation = listed->file_generation;
+    partition->compact_generation = max_u32(partition->compact_generation,
+                                            listed->file_generation);
     segment->sealed = true;
     if (listed->max_timestamp_ms > partition->max_timestamp_ms) {
         partition->max_timestamp_ms = listed->max_timestamp_ms;
@@ -86,7 +88,7 @@ recover_go_behind(struct recover *recover,
                   struct partition *partition,
                   const struct manifest_segment *last)
 {
-    if (last->base_offset < partition->synced.segment_base_offset)
+    if (last->next_offset <= partition->synced.segment_base_offset) /* R21: not by the base */
         return;
     recover->active_is_new = true;
     partition->synced = (struct partition_mark){
@@ -305,6 +307,8 @@ recover__attach(struct recover *recover, struct log *log, struct partition *part
             if (!recover_add_sealed(log, partition, &listed[i]))
                 return RC_LIMIT;
         recover_go_behind(recover, partition, &listed[header.segment_count - 1]);
+        if (header.cleaned_count > 0)
+            partition->cleaned_offset = listed[header.cleaned_count - 1].next_offset;
     }
     bool is_newer = header.generation > partition->manifest_generation;
     rc = RC_OK;

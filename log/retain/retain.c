@@ -98,7 +98,7 @@ retain_look(struct log *log, struct partition *partition)
     const struct segment *oldest = retain_candidate(log, partition);
 
     /* A clean checkpoint may hold this partition already: nothing is deleted behind its back. */
-    if (log->is_stopping)
+    if (log->is_stopping || partition->is_compacting)
         return false;
     if (oldest == NULL || partition->is_retaining || log->retains_count == LOG_RETAINS_MAX)
         return false;

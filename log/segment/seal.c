@@ -38,6 +38,12 @@ segment_build_footer(struct segment *segment,
                times,
                sizeof(times[0]),
                index_time_section(history->index, times));
+    if (history->aborted_count > 0)
+        footer_add(&footer,
+                   SECTION_ABORTED,
+                   history->aborted,
+                   sizeof(history->aborted[0]),
+                   history->aborted_count);
     footer_add(&footer, SECTION_EPOCHS, epochs, sizeof(epochs[0]), epoch_count);
     uint64_t bytes = footer_end(&footer);
     if (bytes == 0)

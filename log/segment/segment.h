@@ -32,6 +32,7 @@ struct segment {
     uint32_t file;    /* handle in the table of open files, or SEGMENT_NONE */
     uint32_t readers; /* cold reads that look at it */
     bool sealed;      /* its footer is durable and the manifest lists it */
+    bool is_retired;  /* compaction has put another in its place; a reader may still look at it */
     uint8_t failed;   /* enum rc of its last failed open; RC_OK: none */
     uint32_t newer;
     uint32_t older;
@@ -67,6 +68,23 @@ uint32_t segment_push(struct segment_pool *pool,
                       uint64_t base_offset);
 /* Takes the oldest record off the list and gives it back. */
 void segment_pop(struct segment_pool *pool, struct segment_list *list);
+/* Puts a fresh record in the place of the records [first, first + count) of a list, which stay
+ * linked to each other, off the list and marked retired, until segment_give(). SEGMENT_NONE when
+ * the pool is empty. */
+uint32_t segment_replace(struct segment_pool *pool,
+                         struct segment_list *list,
+                         uint32_t first,
+                         uint32_t count);
+/* Takes that back: the retired records stand in the list again, the record is given back. */
+void segment_restore(struct segment_pool *pool,
+                     struct segment_list *list,
+                     uint32_t at,
+                     uint32_t first);
+/* Gives back a record that is in no list; nobody reads it any more. */
+void segment_give(struct segment_pool *pool, uint32_t at);
+/* The segment that follows one, which may be retired by now; SEGMENT_NONE: none. */
+uint32_t
+segment_next(const struct segment_pool *pool, const struct segment_list *list, uint32_t at);
 /* The segment that holds offset, or the first one after it; SEGMENT_NONE when it lies behind all
  * that is written. */
 uint32_t
@@ -128,6 +146,8 @@ struct segment_history {
     const struct index *index;
     const struct format_epoch *epochs; /* [epoch_count] */
     uint32_t epoch_count;
+    const struct aborted_entry *aborted; /* [aborted_count], ascending last_offset */
+    uint32_t aborted_count;
 };
 
 /* Builds the footer of a segment into buffer, to be written at segment->data_bytes; returns its

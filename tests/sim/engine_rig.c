@@ -116,7 +116,7 @@ enum rc
 rig_start(struct engine_rig *rig)
 {
     static const char *const names[RIG_CORES_MAX] = {
-        "core0", "core1", "core2", "core3", "core4", "core5"};
+        "core0", "core1", "core2", "core3", "core4", "core5", "core6"};
     struct diag_trail trail = {0};
 
     CHECK(rig->engine == NULL);

@@ -15,7 +15,7 @@
 #include "sim_world.h"
 
 #define RIG_PORT 9092u
-#define RIG_CORES_MAX 6u
+#define RIG_CORES_MAX 7u
 #define RIG_WHY_MAX 640u
 
 struct engine_rig {

@@ -18,7 +18,7 @@
 
 #define LIFE_PORT 9092u
 #define LIFE_SEEDS 5u
-#define LIFE_CORES_MAX 3u
+#define LIFE_CORES_MAX 4u
 #define LIFE_TRIES 100u
 #define LIFE_FRAME_BYTES 65536u
 #define LIFE_VALUE_BYTES 1024u
@@ -174,7 +174,7 @@ engine_is_ready(void *ctx)
 static bool
 life_start(struct life *life, uint64_t seed, bool merged)
 {
-    static const char *const names[LIFE_CORES_MAX] = {"core0", "core1", "core2"};
+    static const char *const names[LIFE_CORES_MAX] = {"core0", "core1", "core2", "core3"};
     const struct sim_world_options options = {.seed = seed};
     struct recover_report report;
     struct diag_trail trail = {0};
