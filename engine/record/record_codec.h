@@ -1,9 +1,9 @@
-/* Decompresses and compresses the records of a batch: gzip (zlib), snappy (one raw block, or Java's xerial
- * framing), LZ4 frame, zstd.
+/* Decompresses and compresses the records of a batch: gzip (zlib), snappy (one raw block, or Java's
+ * xerial framing), LZ4 frame, zstd.
  *
- * Runs on control's and compaction's tiles only: the libraries allocate working memory and a large block takes
- * milliseconds. The ways of Produce and Fetch never decompress. Output is bounded by the caller's
- * memory, whatever the input claims. */
+ * Runs on control's and compaction's tiles only: the libraries allocate working memory and a large
+ * block takes milliseconds. The ways of Produce and Fetch never decompress. Output is bounded by
+ * the caller's memory, whatever the input claims. */
 #ifndef EAGRE_ENGINE_RECORD_RECORD_CODEC_H
 #define EAGRE_ENGINE_RECORD_RECORD_CODEC_H
 

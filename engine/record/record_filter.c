@@ -116,8 +116,9 @@ filter_pack(const struct record_filter *filter,
 static void
 filter_seal(const struct record_filtered *ret, uint8_t *batch)
 {
-    put_u32_be(batch + RECORD_BATCH_CRC,
-               hash_crc32c(0, batch + RECORD_BATCH_ATTRIBUTES, ret->bytes - RECORD_BATCH_ATTRIBUTES));
+    put_u32_be(
+        batch + RECORD_BATCH_CRC,
+        hash_crc32c(0, batch + RECORD_BATCH_ATTRIBUTES, ret->bytes - RECORD_BATCH_ATTRIBUTES));
 }
 
 enum rc
@@ -179,8 +180,7 @@ record_batch_make_empty(const uint8_t *batch, uint8_t ret[RECORD_BATCH_HEADER_BY
     struct record_filtered empty = {.bytes = RECORD_BATCH_HEADER_BYTES};
 
     bytes_copy(ret, RECORD_BATCH_HEADER_BYTES, batch, RECORD_BATCH_HEADER_BYTES);
-    attributes &=
-        (uint16_t)~(RECORD_ATTRIBUTES_CODEC_MASK | RECORD_ATTRIBUTES_DELETE_HORIZON);
+    attributes &= (uint16_t) ~(RECORD_ATTRIBUTES_CODEC_MASK | RECORD_ATTRIBUTES_DELETE_HORIZON);
     put_u16_be(ret + RECORD_BATCH_ATTRIBUTES, attributes);
     put_u32_be(ret + RECORD_BATCH_LENGTH, RECORD_BATCH_HEADER_BYTES - RECORD_BATCH_LENGTH_END);
     put_u64_be(ret + RECORD_BATCH_BASE_TIMESTAMP, UINT64_MAX);

@@ -22,9 +22,9 @@
 struct record_filter {
     bool (*keeps)(void *ctx, const struct record_view *record);
     void *ctx;
-    int64_t horizon_ms;  /* for a batch that needs one */
-    bool wants_horizon;  /* also without a tombstone (markers) */
-    uint8_t *unpacked;   /* [RECORD_FILTER_BUFFER_BYTES] each */
+    int64_t horizon_ms; /* for a batch that needs one */
+    bool wants_horizon; /* also without a tombstone (markers) */
+    uint8_t *unpacked;  /* [RECORD_FILTER_BUFFER_BYTES] each */
     uint8_t *rebuilt;
     uint8_t *packed;
 };

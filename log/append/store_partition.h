@@ -122,15 +122,15 @@ struct partition {
     uint8_t retain_step;
     uint8_t retain_cause; /* enum metric_deleted */
     uint32_t retain_generation;
-    uint64_t retain_base; /* of the segment being deleted */
-    bool is_compacting;           /* log/compact: a run is under way */
-    bool is_compact_stopped;      /* a stored batch is damaged: never again before a restart */
-    uint32_t compact_generation;  /* greatest file generation used or tried */
-    uint64_t compact_retry_ns;    /* after a failure: not before */
+    uint64_t retain_base;        /* of the segment being deleted */
+    bool is_compacting;          /* log/compact: a run is under way */
+    bool is_compact_stopped;     /* a stored batch is damaged: never again before a restart */
+    uint32_t compact_generation; /* greatest file generation used or tried */
+    uint64_t compact_retry_ns;   /* after a failure: not before */
     uint64_t compact_backoff_ns;
-    uint64_t tail_floor;          /* below it readers do not get what the ring still has */
-    uint64_t cleaned_offset;      /* below it compaction has left each key once */
-    uint32_t jobs;        /* disk jobs and writes of this partition under way */
+    uint64_t tail_floor;     /* below it readers do not get what the ring still has */
+    uint64_t cleaned_offset; /* below it compaction has left each key once */
+    uint32_t jobs;           /* disk jobs and writes of this partition under way */
     struct index index;
     uint64_t manifest_generation;  /* durable on disk; 0: none */
     uint64_t max_timestamp_offset; /* of the greatest timestamp of all */

@@ -26,7 +26,7 @@
 #define COMPACT_PARTITIONS_PER_POLL 256u
 #define COMPACT_RETRY_MIN_NS (10 * NS_PER_S) /* after a failure; doubles up to: */
 #define COMPACT_RETRY_MAX_NS (640 * NS_PER_S)
-#define COMPACT_ABORTED_MAX 16384u /* aborted transactions of one partition's footers */
+#define COMPACT_ABORTED_MAX 16384u     /* aborted transactions of one partition's footers */
 #define COMPACT_GROUP_ABORTED_MAX 512u /* of one output: its footer has room for them */
 #define COMPACT_MEMORY_MIN (1 * MIB)
 #define COMPACT_TASKS_MAX 64u
@@ -82,7 +82,7 @@ struct compact_task {
     enum compact_answer answer;
     enum rc rc;
     enum compact_reason reason;
-    uint64_t failed_base;     /* FAILED: segment and position, when a file was at fault */
+    uint64_t failed_base; /* FAILED: segment and position, when a file was at fault */
     uint64_t failed_position;
     uint32_t group_first;
     uint32_t group_count;
@@ -112,9 +112,9 @@ struct compact_link {
     uint64_t best_ratio;
     uint64_t scan_ratio_max;
     uint64_t scan_dirty_bytes;
-    uint32_t output;       /* segment record that was put in */
-    uint32_t retired;      /* first of the records that it replaced, or SEGMENT_NONE */
-    uint64_t old_cleaned;  /* to go back to */
+    uint32_t output;      /* segment record that was put in */
+    uint32_t retired;     /* first of the records that it replaced, or SEGMENT_NONE */
+    uint64_t old_cleaned; /* to go back to */
 };
 
 /* From now on log_poll() compacts. link: zeroed, lives as long as the log. Call once, after

@@ -57,7 +57,8 @@ compact_may(const struct log *log,
         return false;
     if (segment->next_offset > last_stable)
         return false;
-    return partition->config.compaction_lag_min_ms == 0 || newest_ms <= log->wall_ms - partition->config.compaction_lag_min_ms;
+    return partition->config.compaction_lag_min_ms == 0 ||
+           newest_ms <= log->wall_ms - partition->config.compaction_lag_min_ms;
 }
 
 static struct compact_look
@@ -283,8 +284,7 @@ compact_swap(struct log *log, struct partition *partition)
     struct compact_link *link = log->compact;
     const struct compact_task *task = &link->task;
     struct segment_pool *pool = &log->segments;
-    uint32_t first = compact_find_base(
-        log, partition, task->inputs[task->group_first].base_offset);
+    uint32_t first = compact_find_base(log, partition, task->inputs[task->group_first].base_offset);
 
     CHECK(first != SEGMENT_NONE); /* nobody else deletes while is_compacting */
     uint32_t at = segment_replace(pool, &partition->segments, first, task->group_count);
@@ -354,10 +354,8 @@ compact_remove(struct log *log, struct partition *partition)
     if (job == NULL)
         return 0;
     job->job.kind = DISK_JOB_UNLINK;
-    format_path_segment(job->job.path,
-                        partition->incarnation,
-                        segment->base_offset,
-                        segment->file_generation);
+    format_path_segment(
+        job->job.path, partition->incarnation, segment->base_offset, segment->file_generation);
     jobs_send(log, job);
     link->retired = segment->newer;
     segment_give(&log->segments, at);

@@ -78,8 +78,7 @@ static bool
 compactor_owns(const struct compact_link *link)
 {
     /* Pairs with the release of compact_give() and compactor_give(). */
-    return atomic_load_explicit(&link->task.owner, memory_order_acquire) ==
-           COMPACT_OWNER_COMPACTOR;
+    return atomic_load_explicit(&link->task.owner, memory_order_acquire) == COMPACT_OWNER_COMPACTOR;
 }
 
 static void
@@ -142,8 +141,7 @@ compactor_take(struct compactor *compactor)
         link->task.group_first = 0;
         link->task.group_count = 0;
         int64_t horizon;
-        if (__builtin_add_overflow(
-                link->task.now_ms, link->task.delete_retention_ms, &horizon))
+        if (__builtin_add_overflow(link->task.now_ms, link->task.delete_retention_ms, &horizon))
             horizon = INT64_MAX;
         compactor->filter.horizon_ms = horizon;
         compactor__reader_set(compactor, 0);
@@ -278,5 +276,4 @@ compactor_has_work(void *object)
     return false;
 }
 
-const struct tile_ops compactor_tile_ops = {.poll = compactor_poll,
-                                            .has_work = compactor_has_work};
+const struct tile_ops compactor_tile_ops = {.poll = compactor_poll, .has_work = compactor_has_work};

@@ -7,11 +7,10 @@
  *   marker, records of its transaction     copied as it is
  *   ... none of them left                  gets a delete horizon; goes when that has passed
  *   data of an aborted transaction         its records go
- *   data                                   a record goes when its key has a newer one, or when it is
- *                                          a tombstone and the batch's horizon has passed
- *   cannot be unpacked                     copied as it is (its keys are not in the map either)
- *   nothing left                           goes; but the last of its producer, and the last of the
- *                                          group, stay as a batch without records
+ *   data                                   a record goes when its key has a newer one, or when it
+ * is a tombstone and the batch's horizon has passed cannot be unpacked                     copied
+ * as it is (its keys are not in the map either) nothing left                           goes; but
+ * the last of its producer, and the last of the group, stay as a batch without records
  *
  * The group's last batch stays, so that every segment has a run and ends where it ended. */
 #include "log/compact/compactor_inner.h"
@@ -188,13 +187,11 @@ copy_data(struct compactor *compactor, const uint8_t *batch, const struct record
     }
     if (filtered.result == RECORD_FILTER_EMPTIED)
         return copy_empty(compactor, batch, info);
-    struct compactor_open *open = is_transactional
-                                      ? compactor__open(compactor, info->producer_id)
-                                      : NULL;
+    struct compactor_open *open = is_transactional ? compactor__open(compactor, info->producer_id)
+                                                   : NULL;
     if (open != NULL)
         open->has_data = true;
-    return output_add(compactor,
-                      filtered.result == RECORD_FILTER_CHANGED ? filtered.batch : batch);
+    return output_add(compactor, filtered.result == RECORD_FILTER_CHANGED ? filtered.batch : batch);
 }
 
 static enum rc
@@ -223,9 +220,8 @@ group_size(const struct compactor *compactor, uint32_t first)
         const struct compact_input *input = &task->inputs[i];
         bytes += input->batch_bytes;
         aborted += compactor->input_aborted[i];
-        if (count > 0 &&
-            (bytes > task->segment_bytes || aborted > COMPACT_GROUP_ABORTED_MAX ||
-             input->next_offset - task->inputs[first].base_offset > UINT32_MAX))
+        if (count > 0 && (bytes > task->segment_bytes || aborted > COMPACT_GROUP_ABORTED_MAX ||
+                          input->next_offset - task->inputs[first].base_offset > UINT32_MAX))
             break;
         if (input->base_offset >= task->map_end)
             break; /* none of it was looked at */
@@ -258,10 +254,8 @@ compactor__group_begin(struct compactor *compactor)
     compactor->output_records = 0;
     compactor->output_aborted_count = 0;
     index_init(&compactor->index, compactor->index_entries);
-    format_path_segment(compactor->output_path,
-                        task->incarnation,
-                        compactor->output.base_offset,
-                        task->generation);
+    format_path_segment(
+        compactor->output_path, task->incarnation, compactor->output.base_offset, task->generation);
     uint32_t flags = DISK_WRITE | DISK_CREATE | DISK_DIRECT;
     enum rc rc = disk_open(disk, compactor->output_path, flags, &compactor->output_fd);
     if (rc == RC_EXISTS) { /* of a run that failed and could not remove it */

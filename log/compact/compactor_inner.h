@@ -54,9 +54,9 @@ struct compactor {
     struct aborted_entry *aborted; /* [COMPACT_ABORTED_MAX], ascending last_offset */
     uint32_t aborted_count;
     uint32_t input_aborted[LOG_PARTITION_SEGMENTS_MAX]; /* entries of each input */
-    struct compactor_open *open; /* [COMPACTOR_OPEN_MAX], open addressing */
+    struct compactor_open *open;                        /* [COMPACTOR_OPEN_MAX], open addressing */
     uint32_t open_count;
-    uint64_t limit;     /* pass 1 goes no further */
+    uint64_t limit; /* pass 1 goes no further */
     bool is_map_full;
 
     /* the group being copied */
@@ -86,9 +86,8 @@ void compactor__reader_close(struct compactor *compactor);
 /* Adds the aborted transactions of one input's footer. */
 enum rc compactor__read_aborted(struct compactor *compactor, uint32_t input) MUST_USE;
 /* The entry of an aborted transaction of that producer that spans offset, or NULL. */
-const struct aborted_entry *compactor__aborted(const struct compactor *compactor,
-                                               int64_t producer_id,
-                                               uint64_t offset);
+const struct aborted_entry *
+compactor__aborted(const struct compactor *compactor, int64_t producer_id, uint64_t offset);
 /* The place of a producer; NULL when there is no room. */
 struct compactor_open *compactor__open(struct compactor *compactor, int64_t producer_id);
 void compactor__open_clear(struct compactor *compactor);

@@ -50,8 +50,7 @@ map_records(struct compactor *compactor, const uint8_t *batch, const struct reco
     record_iterator_begin(&iterator, info, payload);
     while (record_iterator_next(&iterator, &record))
         if (record.key.at != NULL)
-            compact_map_put(
-                &compactor->map, COMPACT_MAP_KEY, record.key, (uint64_t)record.offset);
+            compact_map_put(&compactor->map, COMPACT_MAP_KEY, record.key, (uint64_t)record.offset);
 }
 
 static enum rc

@@ -120,8 +120,7 @@ compactor__window(struct compactor *compactor, compactor_each each)
             rc = compactor_read_at(compactor, begin, bytes);
         }
         if (rc == RC_OK)
-            rc = compactor_walk(
-                compactor, &header, compactor->read + at + RUN_HEADER_BYTES, each);
+            rc = compactor_walk(compactor, &header, compactor->read + at + RUN_HEADER_BYTES, each);
         if (rc == RC_CORRUPT)
             return compactor_fail_at(compactor, rc, reader->position);
         if (rc == RC_OK)
@@ -143,11 +142,10 @@ compactor__read_aborted(struct compactor *compactor, uint32_t input_idx)
     compactor__reader_set(compactor, input_idx);
     uint64_t position = input->file_bytes - FORMAT_BLOCK_BYTES;
     enum rc rc = compactor_read_at(compactor, position, FORMAT_BLOCK_BYTES);
-    if (rc == RC_OK && trailer_check(compactor->read,
-                                     task->incarnation,
-                                     input->base_offset,
-                                     input->file_bytes,
-                                     &trailer) != RC_OK)
+    if (rc == RC_OK &&
+        trailer_check(
+            compactor->read, task->incarnation, input->base_offset, input->file_bytes, &trailer) !=
+            RC_OK)
         return compactor_fail_at(compactor, RC_CORRUPT, position);
     if (rc != RC_OK)
         return rc;
@@ -167,10 +165,7 @@ compactor__read_aborted(struct compactor *compactor, uint32_t input_idx)
     const uint8_t *at = compactor->read + (section->position - begin);
     if (!section_is_intact(section, at))
         return compactor_fail_at(compactor, RC_CORRUPT, section->position);
-    bytes_copy(compactor->aborted + compactor->aborted_count,
-               section->bytes,
-               at,
-               section->bytes);
+    bytes_copy(compactor->aborted + compactor->aborted_count, section->bytes, at, section->bytes);
     compactor->aborted_count += (uint32_t)count;
     compactor->input_aborted[input_idx] = (uint32_t)count;
     return RC_OK;

@@ -70,8 +70,7 @@ recover_add_sealed(struct log *log,
     segment->created_ms = listed->sealed_ms;
     segment->trailer_crc = listed->trailer_crc;
     segment->file_generation = listed->file_generation;
-    partition->compact_generation = max_u32(partition->compact_generation,
-                                            listed->file_generation);
+    partition->compact_generation = max_u32(partition->compact_generation, listed->file_generation);
     segment->sealed = true;
     if (listed->max_timestamp_ms > partition->max_timestamp_ms) {
         partition->max_timestamp_ms = listed->max_timestamp_ms;

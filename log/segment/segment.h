@@ -76,10 +76,8 @@ uint32_t segment_replace(struct segment_pool *pool,
                          uint32_t first,
                          uint32_t count);
 /* Takes that back: the retired records stand in the list again, the record is given back. */
-void segment_restore(struct segment_pool *pool,
-                     struct segment_list *list,
-                     uint32_t at,
-                     uint32_t first);
+void
+segment_restore(struct segment_pool *pool, struct segment_list *list, uint32_t at, uint32_t first);
 /* Gives back a record that is in no list; nobody reads it any more. */
 void segment_give(struct segment_pool *pool, uint32_t at);
 /* The segment that follows one, which may be retired by now; SEGMENT_NONE: none. */

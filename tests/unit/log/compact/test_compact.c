@@ -176,9 +176,9 @@ Test(compact, keeps_the_last_batch_of_a_producer_without_records, .timeout = 60)
 
     crig_init(&crig, 7, &small);
     for (int32_t s = 0; s < 5; s++)
-        crig_append(&crig,
-                    &(struct crig_batch){
-                        .count = 1, .records = &record, .producer_id = 77, .sequence = s});
+        crig_append(
+            &crig,
+            &(struct crig_batch){.count = 1, .records = &record, .producer_id = 77, .sequence = s});
     crig_fill(&crig, 600, 10, 20, 0);
     crig_compact(&crig);
     crig_verify(&crig, cleaned(&crig));

@@ -28,8 +28,7 @@ Test(compact_map, gives_the_newest_offset_up_to_its_limit, .timeout = 10)
     for (uint32_t i = 0; i < 896; i += 2)
         compact_map_put(&map, COMPACT_MAP_KEY, name(&i), 5000 + i);
     for (uint32_t i = 0; i < 896; i++) {
-        cr_assert_eq(compact_map_get(&map, COMPACT_MAP_KEY, name(&i)),
-                     i % 2 == 0 ? 5000 + i : i);
+        cr_assert_eq(compact_map_get(&map, COMPACT_MAP_KEY, name(&i)), i % 2 == 0 ? 5000 + i : i);
         cr_assert_eq(compact_map_get(&map, COMPACT_MAP_PRODUCER, name(&i)), COMPACT_MAP_NONE);
     }
     compact_map_clear(&map);
