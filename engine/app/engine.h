@@ -32,7 +32,6 @@
 #include "hw/disk/disk.h"
 #include "hw/mem/mem.h"
 #include "hw/tcp/tcp.h"
-#include "log/compact/compact.h"
 #include "log/append/log.h"
 #include "log/recover/recover.h"
 #include "net/door/door.h"

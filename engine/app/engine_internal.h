@@ -4,6 +4,7 @@
 
 #include "engine/app/engine.h"
 #include "engine/app/node.h"
+#include "log/compact/compact.h"
 
 #define ENGINE_JOB_SLOTS 1024u
 #define ENGINE_EXCHANGE_TILE 1u /* on control's core, behind control */

@@ -372,12 +372,13 @@ engine_wire_compactor(struct engine *engine, struct diag_trail *trail)
     config.seed = get_u64_le(engine->meta.node_uuid);
     for (uint32_t l = 0; l < engine->layout.log_count; l++) {
         enum rc rc = mem_arena_take(
-            &engine->arena, "compaction task", sizeof(struct compact_link), &memory, trail);
+            &engine->arena, "compaction task", compact_link_footprint(), &memory, trail);
         if (rc != RC_OK)
             return rc;
-        engine->compact_links[l] = memory;
-        engine->compact_links[l]->compactor = &engine->cores[engine__compact_core(engine)].waker;
-        engine->compact_links[l]->log = &engine->cores[engine->log_core[l]].waker;
+        engine->compact_links[l] = compact_link_init(
+            memory,
+            &engine->cores[engine__compact_core(engine)].waker,
+            &engine->cores[engine->log_core[l]].waker);
         config.links[l] = engine->compact_links[l];
     }
     enum rc rc = mem_arena_take(

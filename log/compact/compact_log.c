@@ -5,10 +5,12 @@
  *
  * One run per log tile at a time. A run fences nothing: what fails is told, counted and tried again
  * later. Runs on: the log tile. Allocates: nothing. Blocks: never. */
-#include "log/compact/compact.h"
+#include "log/compact/compact_inner.h"
 
 #include "engine/base/check.h"
 #include "log/append/log_metrics.h"
+
+#include <string.h>
 
 enum compact_step { COMPACT_NONE, COMPACT_ASKED, COMPACT_MANIFEST, COMPACT_REMOVE };
 
@@ -151,6 +153,22 @@ compact_fill(struct log *log, struct partition *partition, uint32_t count)
     }
 }
 
+/* False: there are more than the task can carry. */
+static bool
+compact_fill_aborted(struct log *log, const struct partition *partition)
+{
+    const struct transaction_aborted *table = log->transactions.aborted;
+    struct compact_task *task = &log->compact->task;
+
+    task->aborted_count = 0;
+    if (partition->transactions.aborted_count > COMPACT_TASK_ABORTED_MAX)
+        return false;
+    for (uint32_t at = partition->transactions.aborted_oldest; at != TRANSACTION_NONE;
+         at = table[at].newer)
+        task->aborted[task->aborted_count++] = table[at].entry;
+    return true;
+}
+
 static void
 compact_begin(struct log *log, uint32_t slot)
 {
@@ -160,7 +178,8 @@ compact_begin(struct log *log, uint32_t slot)
     struct compact_task *task = &link->task;
 
     /* Between the scan and now it may have changed. */
-    if (!compact_is_ready(log, partition) || look.dirty_bytes == 0)
+    if (!compact_is_ready(log, partition) || look.dirty_bytes == 0 ||
+        !compact_fill_aborted(log, partition))
         return;
     task->bytes_read = 0;
     task->bytes_written = 0;
@@ -502,12 +521,29 @@ compact_cancel(struct log *log, uint32_t slot)
     return true;
 }
 
-void
-compact_attach(struct log *log, struct compact_link *link)
+uint64_t
+compact_link_footprint(void)
 {
+    return sizeof(struct compact_link);
+}
+
+struct compact_link *
+compact_link_init(void *memory, struct waker *compactor_or_null, struct waker *log_or_null)
+{
+    struct compact_link *link = memory;
+
+    memset(link, 0, sizeof(*link));
+    link->compactor = compactor_or_null;
+    link->log = log_or_null;
     link->slot = LOG_NONE;
     link->best = LOG_NONE;
     link->retired = SEGMENT_NONE;
+    return link;
+}
+
+void
+compact_attach(struct log *log, struct compact_link *link)
+{
     log->compact = link;
     log->hooks.compact_poll = compact_poll;
     log->hooks.compact_job = compact_job;

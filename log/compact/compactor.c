@@ -163,8 +163,10 @@ compactor_do(struct compactor *compactor)
         rc = compactor__read_aborted(compactor, input);
         if (rc != RC_OK)
             return rc;
-        if (input + 1 == task->input_count)
-            return RC_NOT_FOUND;
+        if (input + 1 == task->input_count) {
+            rc = compactor__add_aborted(compactor);
+            return rc == RC_OK ? RC_NOT_FOUND : rc;
+        }
         compactor__reader_set(compactor, input + 1);
         return RC_OK;
     case COMPACTOR_MAP:

@@ -132,7 +132,9 @@ copy_marker(struct compactor *compactor, const uint8_t *batch, const struct reco
 {
     struct compact_task *task = &compactor->link->task;
     struct compactor_open *open = compactor__open(compactor, info->producer_id);
-    bool is_over = open != NULL && !open->has_data;
+    bool is_told = task->aborted_count > 0 &&
+                   (uint64_t)info->base_offset >= task->aborted[0].last_offset;
+    bool is_over = open != NULL && !open->has_data && !is_told;
     const struct aborted_entry *aborted = compactor__aborted(
         compactor, info->producer_id, (uint64_t)info->base_offset);
     struct record_filtered filtered;

@@ -3,7 +3,7 @@
 #define EAGRE_LOG_COMPACT_COMPACTOR_INNER_H
 
 #include "engine/record/record_filter.h"
-#include "log/compact/compact.h"
+#include "log/compact/compact_inner.h"
 #include "log/compact/compact_map.h"
 #include "log/segment/segment.h"
 
@@ -85,6 +85,8 @@ void compactor__reader_set(struct compactor *compactor, uint32_t input);
 void compactor__reader_close(struct compactor *compactor);
 /* Adds the aborted transactions of one input's footer. */
 enum rc compactor__read_aborted(struct compactor *compactor, uint32_t input) MUST_USE;
+/* Adds what the log tile knows beside the footers; when all of those were read. */
+enum rc compactor__add_aborted(struct compactor *compactor) MUST_USE;
 /* The entry of an aborted transaction of that producer that spans offset, or NULL. */
 const struct aborted_entry *
 compactor__aborted(const struct compactor *compactor, int64_t producer_id, uint64_t offset);

@@ -171,6 +171,23 @@ compactor__read_aborted(struct compactor *compactor, uint32_t input_idx)
     return RC_OK;
 }
 
+enum rc
+compactor__add_aborted(struct compactor *compactor)
+{
+    const struct compact_task *task = &compactor->link->task;
+    uint32_t count = compactor->aborted_count;
+    uint64_t told = count == 0 ? 0 : compactor->aborted[count - 1].last_offset + 1;
+
+    for (uint32_t i = 0; i < task->aborted_count; i++) {
+        if (task->aborted[i].last_offset < told)
+            continue;
+        if (compactor->aborted_count == COMPACT_ABORTED_MAX)
+            return RC_LIMIT;
+        compactor->aborted[compactor->aborted_count++] = task->aborted[i];
+    }
+    return RC_OK;
+}
+
 const struct aborted_entry *
 compactor__aborted(const struct compactor *compactor, int64_t producer_id, uint64_t offset)
 {

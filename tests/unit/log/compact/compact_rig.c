@@ -48,8 +48,8 @@ crig_open(struct crig *crig, const struct log_partition_config *config)
         rig_create(rig, config);
     else
         rig_reopen(rig);
-    crig->link = aligned_alloc(128, round_up(sizeof(*crig->link), 128));
-    memset(crig->link, 0, sizeof(*crig->link));
+    crig->link = compact_link_init(
+        aligned_alloc(128, round_up(compact_link_footprint(), 128)), NULL, NULL);
     crig->config.clock = &rig->clock;
     crig->config.disk = rig->disk;
     crig->config.link_count = 1;

@@ -9,7 +9,7 @@
 
 #include "../append/store_rig.h"
 
-#include "log/compact/compact.h"
+#include "log/compact/compact_inner.h"
 
 #define CRIG_RECORDS_MAX 200000u
 #define CRIG_TOMBSTONE UINT32_MAX
