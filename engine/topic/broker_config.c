@@ -5,6 +5,7 @@
 
 #define BROKER_TOPIC(symbol, name) [TOPIC_CONFIG_##symbol] = (name),
 #define BROKER_NUMBER(symbol, ...)
+#define BROKER_REFUSED(name, reason)
 static const char *const topic_names[TOPIC_CONFIG_COUNT] = {
 #include "engine/topic/broker_config.def"
 };
@@ -23,6 +24,18 @@ static const struct broker_config_row number_rows[BROKER_CONFIG_NUMBERS] = {
 };
 #undef BROKER_TOPIC
 #undef BROKER_NUMBER
+
+/* A key and why it is refused, in turn. */
+#define BROKER_TOPIC(symbol, name)
+#define BROKER_NUMBER(symbol, ...)
+#undef BROKER_REFUSED
+#define BROKER_REFUSED(name, reason) {(name), (reason)},
+static const char *const refused[][2] = {
+#include "engine/topic/broker_config.def"
+};
+#undef BROKER_TOPIC
+#undef BROKER_NUMBER
+#undef BROKER_REFUSED
 
 struct broker_config_row
 broker_config_row(uint32_t key)
@@ -91,6 +104,26 @@ set_number(struct broker_config *config,
     return RC_OK;
 }
 
+/* What is not in the table of those that can be set. */
+static enum rc
+set_other(struct bytes key, struct bytes value, struct diag_trail *trail)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(refused); i++) {
+        const char *name = refused[i][0];
+        if (key.at == NULL || key.count != strlen(name) || memcmp(key.at, name, key.count) != 0)
+            continue;
+        if (value.at == NULL)
+            return RC_OK;
+        diag_trail_add(trail, "%s: %s", name, refused[i][1]);
+        return RC_UNSUPPORTED;
+    }
+    diag_trail_add(trail,
+                   "%.*s is not a setting that changes at run time",
+                   (int)min_u64(key.count, 128),
+                   key.at != NULL ? (const char *)key.at : "");
+    return RC_UNSUPPORTED;
+}
+
 enum rc
 broker_config_set(struct broker_config *config,
                   struct bytes key,
@@ -99,13 +132,8 @@ broker_config_set(struct broker_config *config,
 {
     uint32_t idx = broker_config_find(key);
 
-    if (idx == BROKER_CONFIG_COUNT) {
-        diag_trail_add(trail,
-                       "%.*s is not a setting that changes at run time",
-                       (int)min_u64(key.count, 128),
-                       key.at != NULL ? (const char *)key.at : "");
-        return RC_UNSUPPORTED;
-    }
+    if (idx == BROKER_CONFIG_COUNT)
+        return set_other(key, value, trail);
     if (idx >= TOPIC_CONFIG_COUNT)
         return set_number(config, idx - TOPIC_CONFIG_COUNT, value, trail);
     const char *name = topic_config_row((enum topic_config_key)idx)->key;

@@ -14,12 +14,14 @@
 
 #define BROKER_TOPIC(symbol, key)
 #define BROKER_NUMBER(symbol, ...) BROKER_CONFIG_##symbol,
+#define BROKER_REFUSED(key, reason)
 enum broker_config_number {
 #include "engine/topic/broker_config.def"
     BROKER_CONFIG_NUMBERS
 };
 #undef BROKER_TOPIC
 #undef BROKER_NUMBER
+#undef BROKER_REFUSED
 _Static_assert(BROKER_CONFIG_NUMBERS <= 32, "one bit per number");
 
 #define BROKER_CONFIG_COUNT ((uint32_t)TOPIC_CONFIG_COUNT + (uint32_t)BROKER_CONFIG_NUMBERS)
@@ -49,10 +51,10 @@ bool broker_config_has(const struct broker_config *config, uint32_t key);
  * length. */
 size_t broker_config_text(const struct broker_config *config, uint32_t key, char *text);
 
-/* Sets one key from text; value.at NULL removes it. key, value: borrowed, any bytes.
- * RC_UNSUPPORTED: not a setting that changes at run time, or a value that only a later version may
- * honour; RC_INVALID: not a value of this key. The reason, naming the key, goes to trail (may be
- * NULL); config is unchanged then. */
+/* Sets one key from text; value.at NULL removes it, also one of those that are always refused. key,
+ * value: borrowed, any bytes. RC_UNSUPPORTED: not a setting that changes at run time, or a value
+ * that only a later version may honour; RC_INVALID: not a value of this key. The reason, naming the
+ * key, goes to trail (may be NULL); config is unchanged then. */
 enum rc broker_config_set(struct broker_config *config,
                           struct bytes key,
                           struct bytes value,

@@ -148,7 +148,7 @@ def topic_settings(tools):
                        ("segment.bytes", "1073741824"), ("min.insync.replicas", "1"), ("eagre.durability", "device")):
         check(found.get(key) == value, f"{key} is {found.get(key)}")
     line = [line for line in tools.run("configs", "--describe", "--all", *where).split("\n") if "retention.ms=3600000" in line][0]
-    check("synonyms={DYNAMIC_TOPIC_CONFIG:retention.ms=3600000, DEFAULT_CONFIG:retention.ms=604800000}" in line, line)
+    check("synonyms={DYNAMIC_TOPIC_CONFIG:retention.ms=3600000, DEFAULT_CONFIG:log.retention.ms=604800000}" in line, line)
     done = f"Completed updating config for topic {tools.topic}.\n"
     check(tools.run("configs", "--alter", "--add-config", "retention.ms=7200000,max.message.bytes=2000", *where) == done, "alter")
     check(settings()[1] == {"retention.ms": "7200000", "max.message.bytes": "2000"}, f"{settings()}")
@@ -177,8 +177,27 @@ def broker_settings(tools):
         check(f"\n  {line}" in out, f"no {line} in {out}")
     out = tools.run("configs", "--describe", "--entity-type", "brokers", "--entity-default")
     check(out.startswith("Default configs for brokers in the cluster are:"), out)
-    out = tools.run("configs", "--alter", "--add-config", "no.such.key=1", "--entity-type", "brokers", "--entity-name", "1", status=1)
-    check("no.such.key" in out, out)
+    this = ("--entity-type", "brokers", "--entity-name", "1")
+    everyone = ("--entity-type", "brokers", "--entity-default")
+    for wrong in ("no.such.key=1", "num.io.threads=9", "broker.id=2", "log.retention.ms=soon"):
+        out = tools.run("configs", "--alter", "--add-config", wrong, *this, status=1)
+        check(wrong.split("=", maxsplit=1)[0] in out, out)
+    out = tools.run("configs", "--alter", "--add-config", "log.roll.ms=7000000,message.max.bytes=900000", *everyone)
+    check("Completed updating default config for brokers in the cluster." in out, out)
+    out = tools.run("configs", "--alter", "--add-config", "log.roll.ms=8000000", *this)
+    check("Completed updating config for broker 1." in out, out)
+    out = tools.run("configs", "--describe", *everyone)
+    check("log.roll.ms=7000000 sensitive=false synonyms={DYNAMIC_DEFAULT_BROKER_CONFIG:log.roll.ms=7000000" in out, out)
+    check("message.max.bytes=900000" in out, out)
+    layers = "DYNAMIC_BROKER_CONFIG:log.roll.ms=8000000, DYNAMIC_DEFAULT_BROKER_CONFIG:log.roll.ms=7000000, DEFAULT_CONFIG:log.roll.ms=604800000"
+    out = tools.run("configs", "--describe", *this)
+    check("log.roll.ms=8000000 sensitive=false synonyms={" + layers + "}" in out and "message.max.bytes" not in out, out)
+    out = tools.run("configs", "--describe", "--all", "--entity-type", "topics", "--entity-name", tools.topic)
+    check("segment.ms=60000 sensitive=false synonyms={DYNAMIC_TOPIC_CONFIG:segment.ms=60000, " + layers + "}" in out, out)
+    tools.run("configs", "--alter", "--delete-config", "log.roll.ms", *this)
+    tools.run("configs", "--alter", "--delete-config", "log.roll.ms,message.max.bytes", *everyone)
+    out = tools.run("configs", "--describe", *everyone)
+    check("log.roll.ms" not in out and "message.max.bytes" not in out, out)
 
 
 # ---- records ----

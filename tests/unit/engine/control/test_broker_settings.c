@@ -123,6 +123,12 @@ Test(broker_settings, refuse_by_name_what_needs_a_restart_or_is_no_value, .timeo
                  KAFKA_ERROR_INVALID_REQUEST);
     cr_assert_eq(alter_for(fixture, THIS, "num.io.threads", "2", "num.io.threads"),
                  KAFKA_ERROR_INVALID_REQUEST);
+    cr_assert_eq(alter_for(fixture, THIS, "num.io.threads", "2", "--cores"),
+                 KAFKA_ERROR_INVALID_REQUEST);
+    cr_assert_eq(alter_for(fixture, THIS, "leader.replication.throttled.rate", "5", "replicas"),
+                 KAFKA_ERROR_INVALID_REQUEST);
+    /* kafka-reassign-partitions takes it away at the end, whether it was set or not. */
+    cr_assert_eq(alter_for(fixture, THIS, "leader.replication.throttled.rate", NOTHING, NULL), 0);
     cr_assert_eq(alter_for(fixture, ALL, "retention.ms", "2", "retention.ms"),
                  KAFKA_ERROR_INVALID_REQUEST);
     cr_assert_eq(alter_for(fixture, "2", "log.retention.ms", "2", "broker"),
