@@ -172,7 +172,11 @@ log_rewrite(struct control *control, uint64_t *cursor)
 static void
 log_tick(struct control *control)
 {
+    int64_t oldest_ms = coordinator_oldest_ms(guest(control));
+
     coordinator_tick(guest(control), control__transaction_time(control));
+    /* So that the gauge of its age is published although nothing else happens. */
+    control->work += coordinator_oldest_ms(guest(control)) != oldest_ms;
 }
 
 static uint64_t

@@ -16,7 +16,8 @@
  *     └── InitProducerId ── EMPTY, COMPLETE_*      EMPTY, COMPLETE_* ── unused for long ──► DEAD
  *
  * A move is made when its record is durable; while a record or an admission is under way, requests
- * of the same id are told CONCURRENT_TRANSACTIONS. Source of the rules: KIP-98, 360, 447, 588, 664;
+ * of the same id are told CONCURRENT_TRANSACTIONS; while markers are on the way, one of them waits
+ * for the end instead. Source of the rules: KIP-98, 360, 447, 588, 664;
  * behaviour of Kafka 3.9 with transaction.version 1.
  *
  * Requests are the structs of net/kafka; they stay valid until answered. Owned by control's thread.

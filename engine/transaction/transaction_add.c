@@ -283,13 +283,12 @@ add__admitted(struct coordinator *coordinator, struct transaction *transaction)
 
 /* ---- requests */
 
-/* 0, an error, ADD_BY_PARTITION, or ADD_WAITS: *ret is then a transaction whose asker is to be
- * set. */
+/* 0, an error, ADD_BY_PARTITION, or ADD_WAITS: who asks is answered later. */
 static int16_t
 add_begin(struct coordinator *coordinator,
           const add_item *item,
-          struct transaction_time time,
-          struct transaction **ret)
+          const struct transaction_parked *who,
+          struct transaction_time time)
 {
     const struct transaction_producer producer = {.id = item->producer_id,
                                                   .epoch = item->producer_epoch};
@@ -305,9 +304,17 @@ add_begin(struct coordinator *coordinator,
                    ? KAFKA_ERROR_CONCURRENT_TRANSACTIONS
                    : ADD_BY_PARTITION;
     if (transaction->step != STEP_NONE)
-        return KAFKA_ERROR_CONCURRENT_TRANSACTIONS;
-    *ret = transaction;
-    return add_store(coordinator, transaction, item, time);
+        return park__take(coordinator, transaction, who, time)
+                   ? ADD_WAITS
+                   : KAFKA_ERROR_CONCURRENT_TRANSACTIONS;
+    error = add_store(coordinator, transaction, item, time);
+    if (error != ADD_WAITS)
+        return error;
+    transaction->asker_api = who->api;
+    transaction->asker_version = who->version;
+    transaction->asker_token = who->token;
+    transaction->batch_item = who->batch_item;
+    return ADD_WAITS;
 }
 
 static bool
@@ -322,27 +329,26 @@ add_all_exist(const struct coordinator *coordinator, const add_item *item)
     return true;
 }
 
-static void
-add_one(struct coordinator *coordinator,
-        uint32_t batch_idx,
-        uint32_t item_idx,
-        struct transaction_time time)
+void
+add__one(struct coordinator *coordinator,
+         uint32_t batch_idx,
+         uint32_t item_idx,
+         struct transaction_time time)
 {
     const struct transaction_batch *batch = slab_at(&coordinator->batches, batch_idx);
     add_item item = add_item_at(batch->request, batch->version, item_idx);
-    struct transaction *transaction = NULL;
+    const struct transaction_parked who = {
+        .api = KAFKA_ADD_PARTITIONS_TO_TXN,
+        .version = batch->version,
+        .batch_item = item_idx,
+        .token = (uint64_t)batch_idx + 1,
+    };
     int16_t error = ADD_BY_PARTITION;
 
     if (item.verify_only || add_all_exist(coordinator, &item))
-        error = add_begin(coordinator, &item, time, &transaction);
-    if (error != ADD_WAITS) {
+        error = add_begin(coordinator, &item, &who, time);
+    if (error != ADD_WAITS)
         add__answer(coordinator, batch_idx, item_idx, error);
-        return;
-    }
-    transaction->asker_api = KAFKA_ADD_PARTITIONS_TO_TXN;
-    transaction->asker_version = batch->version;
-    transaction->asker_token = (uint64_t)batch_idx + 1;
-    transaction->batch_item = item_idx;
 }
 
 void
@@ -363,7 +369,7 @@ coordinator_add_partitions(struct coordinator *coordinator,
     *batch = (struct transaction_batch){
         .token = call->token, .request = request, .version = call->version, .left = count + 1};
     for (uint32_t i = 0; i < count; i++)
-        add_one(coordinator, idx, i, time);
+        add__one(coordinator, idx, i, time);
     add_batch_done(coordinator, idx);
 }
 
@@ -403,20 +409,20 @@ coordinator_add_offsets(struct coordinator *coordinator,
     add_item item = {.transactional_id = request->transactional_id,
                      .producer_id = request->producer_id,
                      .producer_epoch = request->producer_epoch};
-    struct transaction *transaction = NULL;
+    const struct transaction_parked who = {
+        .api = KAFKA_ADD_OFFSETS_TO_TXN,
+        .version = call->version,
+        .token = call->token,
+        .request = request,
+    };
     int16_t error = KAFKA_ERROR_INVALID_GROUP_ID;
 
     item.topics.at = &topic;
     item.topics.count = 1;
     if (request->group_id.count > 0)
-        error = add_begin(coordinator, &item, time, &transaction);
-    if (error != ADD_WAITS) {
+        error = add_begin(coordinator, &item, &who, time);
+    if (error != ADD_WAITS)
         coordinator__answer_offsets(coordinator, call, error);
-        return;
-    }
-    transaction->asker_api = KAFKA_ADD_OFFSETS_TO_TXN;
-    transaction->asker_version = call->version;
-    transaction->asker_token = call->token;
 }
 
 int16_t

@@ -149,6 +149,7 @@ end__completed(struct coordinator *coordinator,
                struct transaction_time time)
 {
     if (rc != RC_OK) {
+        park__refuse(coordinator, transaction);
         transaction->step = STEP_MARK;
         transaction->retry_ns = time.now_ns + TRANSACTION_RETRY_NS;
         coordinator__wake(coordinator, transaction->retry_ns);
@@ -161,6 +162,7 @@ end__completed(struct coordinator *coordinator,
                           : TRANSACTION_COMPLETE_ABORT);
     transaction__partitions_drop(coordinator, transaction, false);
     transaction->start_ms = -1;
+    park__resume(coordinator, transaction, time);
 }
 
 /* ---- EndTxn */

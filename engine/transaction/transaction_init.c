@@ -170,6 +170,12 @@ coordinator_init_producer(struct coordinator *coordinator,
                           const struct kafka_init_producer_id_request *request,
                           struct transaction_time time)
 {
+    const struct transaction_parked who = {
+        .api = KAFKA_INIT_PRODUCER_ID,
+        .version = call->version,
+        .token = call->token,
+        .request = request,
+    };
     int16_t error = init_check(coordinator, request);
     struct transaction *transaction = NULL;
 
@@ -179,6 +185,8 @@ coordinator_init_producer(struct coordinator *coordinator,
             transaction = transaction__add(coordinator, request->transactional_id);
         if (transaction == NULL)
             error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+        else if (park__take(coordinator, transaction, &who, time))
+            return;
         else if (transaction->step != STEP_NONE)
             error = KAFKA_ERROR_CONCURRENT_TRANSACTIONS;
         else if (!init_owns(transaction, request))

@@ -2,7 +2,7 @@
  *
  *   transaction_table.c   ids and their partitions: find, add, remove; the table of moves
  *   transaction_init.c    InitProducerId            transaction_add.c    AddPartitions, AddOffsets
- *   transaction_end.c     EndTxn, decision, completion
+ *   transaction_end.c     EndTxn, decision, completion      transaction_park.c   who waits for it
  *   transaction_order.c   admissions and markers    transaction_record.c the log's records
  *   transaction_time.c    timeouts, expiry          transaction_admin.c  describe, list, views
  *
@@ -22,6 +22,7 @@
 #define TRANSACTION_PUMP_MAX 64u      /* ids looked at per tick for orders that found no room */
 #define TRANSACTION_TICK_NS (100 * NS_PER_MS)
 #define TRANSACTION_RETRY_NS (100 * NS_PER_MS) /* a refused marker or record is tried again */
+#define TRANSACTION_PARK_NS (200 * NS_PER_MS)  /* longest that a request waits for an end */
 #define TRANSACTION_LOOK_NS (1 * NS_PER_S)     /* how old coordinator_oldest_ms() may be */
 #define TRANSACTION_EXPIRY_NS (60 * NS_PER_S)  /* how often unused ids are looked for */
 #define TRANSACTION_RECORD_BYTES_MAX (1u << 20)
@@ -171,6 +172,24 @@ void end__completed(struct coordinator *coordinator,
                     struct transaction *transaction,
                     enum rc rc,
                     struct transaction_time time);
+
+/* transaction_park.c */
+/* Keeps a request for the end of what is being completed. False: nothing is, or somebody waits. */
+bool park__take(struct coordinator *coordinator,
+                struct transaction *transaction,
+                const struct transaction_parked *request,
+                struct transaction_time time) MUST_USE;
+/* The end is stored: the request goes on. */
+void park__resume(struct coordinator *coordinator,
+                  struct transaction *transaction,
+                  struct transaction_time time);
+/* It takes longer: CONCURRENT_TRANSACTIONS. */
+void park__refuse(struct coordinator *coordinator, struct transaction *transaction);
+/* One transaction of a batch, now. */
+void add__one(struct coordinator *coordinator,
+              uint32_t batch_idx,
+              uint32_t item,
+              struct transaction_time time);
 
 /* transaction_order.c */
 /* Puts the transaction among those with something to send. */

@@ -125,6 +125,7 @@ coordinator_ordered(struct coordinator *coordinator,
     if (is_marker && rc != RC_OK && !order_is_gone(rc) && rc != RC_PRODUCER_EPOCH_STALE) {
         coordinator->counters.orders_repeated++;
         entry->order = ORDER_LATER;
+        park__refuse(coordinator, transaction);
         transaction->retry_ns = time.now_ns + TRANSACTION_RETRY_NS;
         coordinator__wake(coordinator, transaction->retry_ns);
         return;

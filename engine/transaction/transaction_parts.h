@@ -51,6 +51,17 @@ struct transaction_producer {
     int32_t timeout_ms;
 };
 
+/* A request that came while its transaction's markers were on the way: it goes on when the end is
+ * stored, so that a producer need not come again for its next transaction. */
+struct transaction_parked {
+    int16_t api; /* 0: nobody */
+    int16_t version;
+    uint32_t batch_item;
+    uint64_t token; /* ADD_PARTITIONS: index of its batch + 1 */
+    const void *request;
+    uint64_t until_ns; /* then it is told CONCURRENT_TRANSACTIONS */
+};
+
 struct transaction {
     uint8_t state;      /* enum transaction_state */
     uint8_t step;       /* enum transaction_step */
@@ -75,6 +86,7 @@ struct transaction {
     uint64_t retry_ns;    /* NO_DEADLINE: nothing to repeat */
     int64_t start_ms;     /* -1: no transaction */
     int64_t update_ms;
+    struct transaction_parked parked;
     struct transaction_producer producer;
     struct transaction_producer next_producer; /* INIT, PREPARE: when the record is durable */
     uint32_t id_count;

@@ -49,6 +49,10 @@ time_look(struct coordinator *coordinator,
     const struct transaction_decision decision = {.state = TRANSACTION_PREPARE_ABORT,
                                                   .cause = CAUSE_EXPIRED};
 
+    if (transaction->parked.api != 0 && transaction->parked.until_ns <= time.now_ns)
+        park__refuse(coordinator, transaction);
+    if (transaction->parked.api != 0)
+        coordinator__wake(coordinator, transaction->parked.until_ns);
     if (transaction->retry_ns <= time.now_ns)
         order__retry(coordinator, transaction);
     if (transaction->deadline_ns <= time.now_ns && transaction->state == TRANSACTION_ONGOING &&

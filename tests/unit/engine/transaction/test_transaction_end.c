@@ -51,9 +51,6 @@ Test(transaction_end, answers_when_the_decision_is_durable, .timeout = 10)
                  "row PREPARE_COMMIT");
     cr_expect_eq(
         end_error(fixture, producer, false), KAFKA_ERROR_INVALID_TXN_STATE, "row PREPARE_COMMIT");
-    struct add add = {.id = "a", .producer = producer, .partitions = "t3:2"};
-    cr_expect_eq(fixture_answer(fixture, fixture_add(fixture, &add))->errors[0],
-                 KAFKA_ERROR_CONCURRENT_TRANSACTIONS);
     fixture_tick(fixture);
     cr_assert_eq(fixture->order_count, 2);
     cr_expect(fixture->orders[0].order.is_commit);

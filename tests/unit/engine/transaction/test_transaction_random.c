@@ -67,6 +67,7 @@ one_request(struct fixture *fixture, struct model *models)
     case 0: {
         uint64_t token = fixture_init(fixture, ids[i], 60000);
         fixture_settle(fixture);
+        fixture_pass(fixture, 400); /* it may wait for an end, but not longer */
         const struct fixture_answer *answer = fixture_answer(fixture, token);
         if (answer->error != 0)
             break;
