@@ -1,0 +1,221 @@
+/* Goal: after any end of the process, every partition knows the transactions that its surviving
+ * batches tell of: which are open, which were aborted, and how far readers of committed records may
+ * go. Method: random transactions of a few producers over small journals and segments, ended by
+ * power cuts, kills and stops at any moment; then a plain model reads the surviving batches from
+ * the first on and must come to the same result. Seeds are printed by every assertion. */
+#include "../append/store_rig.h"
+
+#include "engine/record/record_marker.h"
+
+#include <criterion/criterion.h>
+
+#define PARTITIONS 3u
+#define PRODUCERS 6u
+#define ABORTED_MAX 20000u
+#define ROUNDS 12u
+
+struct model_producer {
+    uint64_t first_offset; /* UINT64_MAX: none is open */
+    int32_t next_sequence;
+    int16_t epoch;
+    bool is_admitted;
+};
+
+struct model_aborted {
+    int64_t producer_id;
+    uint64_t first_offset;
+    uint64_t last_offset;
+};
+
+static struct rig rig;
+static struct model_producer producers[PARTITIONS][PRODUCERS];
+static struct model_aborted aborted[ABORTED_MAX];
+static uint32_t aborted_count;
+
+/* What the batches of the model tell, read from the first on. */
+static void
+replay(uint32_t partition)
+{
+    const struct rig_partition *model = &rig.partitions[partition];
+
+    aborted_count = 0;
+    for (uint32_t i = 0; i < PRODUCERS; i++)
+        producers[partition][i] = (struct model_producer){.first_offset = UINT64_MAX};
+    for (uint32_t i = 0; i < model->batch_count; i++) {
+        const struct rig_batch *batch = &model->batches[i];
+        if (batch->producer_id < 1)
+            continue;
+        struct model_producer *producer = &producers[partition][batch->producer_id - 1];
+        if (batch->is_marker) {
+            if (producer->first_offset != UINT64_MAX && !batch->is_commit)
+                aborted[aborted_count++] = (struct model_aborted){
+                    batch->producer_id, producer->first_offset, batch->base_offset};
+            producer->first_offset = UINT64_MAX;
+            if (batch->epoch > producer->epoch)
+                producer->next_sequence = 0;
+        } else {
+            producer->next_sequence = batch->sequence + (int32_t)batch->records;
+            if (batch->is_transactional && producer->first_offset == UINT64_MAX)
+                producer->first_offset = batch->base_offset;
+        }
+        producer->epoch = batch->epoch;
+    }
+}
+
+static void
+compare(uint32_t partition)
+{
+    const struct partition *found = rig_partition(&rig, partition);
+    const struct transactions *table = &rig_log(&rig, partition)->transactions;
+    uint64_t stable = found->next_offset;
+    unsigned long long seed = (unsigned long long)rig.seed;
+
+    replay(partition);
+    for (uint32_t i = 0; i < PRODUCERS; i++)
+        stable = min_u64(stable, producers[partition][i].first_offset);
+    cr_assert_eq(partition_last_stable(found),
+                 stable,
+                 "seed %llu, partition %u: last stable offset %llu, not %llu",
+                 seed,
+                 partition,
+                 (unsigned long long)partition_last_stable(found),
+                 (unsigned long long)stable);
+    uint32_t at = found->transactions.aborted_newest;
+    for (uint32_t i = aborted_count; i-- > 0;) {
+        cr_assert_neq(at, TRANSACTION_NONE, "seed %llu: %u are missing", seed, i + 1);
+        const struct aborted_entry *entry = &table->aborted[at].entry;
+        cr_assert_eq(entry->last_offset, aborted[i].last_offset, "seed %llu", seed);
+        cr_assert_eq(entry->first_offset, aborted[i].first_offset, "seed %llu", seed);
+        cr_assert_eq(entry->producer_id, aborted[i].producer_id, "seed %llu", seed);
+        at = table->aborted[at].older;
+    }
+    cr_assert_eq(at, TRANSACTION_NONE, "seed %llu: more than were aborted", seed);
+}
+
+static void
+data(uint32_t partition, uint32_t idx, bool is_transactional)
+{
+    struct model_producer *producer = &producers[partition][idx];
+    const struct rig_append append = {
+        .partition = partition,
+        .bytes = 100 + (uint32_t)sim_rng_below(&rig.rng, 6000),
+        .records = 1 + (uint32_t)sim_rng_below(&rig.rng, 3),
+        .producer_id = idx + 1,
+        .epoch = producer->epoch,
+        .sequence = producer->next_sequence,
+        .is_transactional = is_transactional,
+    };
+
+    cr_assert_eq(rig_append(&rig, &append),
+                 LOG_APPEND_TAKEN,
+                 "seed %llu: %s",
+                 (unsigned long long)rig.seed,
+                 rc_name(rig.last_ack.rc));
+    producer->next_sequence += (int32_t)append.records;
+    if (is_transactional && producer->first_offset == UINT64_MAX)
+        producer->first_offset = 0;
+}
+
+static void
+end(uint32_t partition, uint32_t idx)
+{
+    struct model_producer *producer = &producers[partition][idx];
+    bool is_bump = sim_rng_chance(&rig.rng, 200000);
+    const struct rig_marker marker = {
+        .partition = partition,
+        .producer_id = idx + 1,
+        .epoch = (int16_t)(producer->epoch + is_bump),
+        .coordinator_epoch = 1,
+        .is_commit = !is_bump && sim_rng_chance(&rig.rng, 500000),
+    };
+
+    cr_assert_eq(rig_mark(&rig, &marker), LOG_APPEND_TAKEN, "%s", rc_name(rig.last_ack.rc));
+    producer->is_admitted = false;
+    producer->first_offset = UINT64_MAX;
+    producer->epoch = marker.epoch;
+    if (is_bump)
+        producer->next_sequence = 0;
+}
+
+static void
+act(void)
+{
+    uint32_t partition = (uint32_t)sim_rng_below(&rig.rng, PARTITIONS);
+    uint32_t idx = (uint32_t)sim_rng_below(&rig.rng, PRODUCERS);
+    struct model_producer *producer = &producers[partition][idx];
+    bool is_open = producer->first_offset != UINT64_MAX;
+
+    if (sim_rng_chance(&rig.rng, 300000)) {
+        for (uint32_t i = 0; i < 8; i++)
+            (void)rig_step(&rig);
+    } else if (!is_open && !producer->is_admitted) {
+        if (sim_rng_chance(&rig.rng, 300000))
+            data(partition, idx, false);
+        else if (rig_admit(&rig, partition, idx + 1, producer->epoch) == RC_OK)
+            producer->is_admitted = true; /* else its last marker is not durable yet */
+    } else if (is_open && sim_rng_chance(&rig.rng, 250000)) {
+        end(partition, idx);
+    } else {
+        data(partition, idx, true);
+    }
+}
+
+static void
+start(uint64_t seed, uint64_t bulk_bytes)
+{
+    rig_init(&rig, seed);
+    rig.config.transactions_max = 64;
+    rig.config.transactions_aborted_max = ABORTED_MAX;
+    rig.config.journal_file_bytes = 256 * KIB;
+    rig.config.bulk_bytes = bulk_bytes;
+    cr_assert_eq(rig_open(&rig), RC_OK);
+    const struct log_partition_config config = {.segment_bytes = 256 * KIB,
+                                                .batch_bytes_max = 64 * KIB};
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        rig_create(&rig, &config);
+        replay(i);
+    }
+}
+
+static void
+run(uint64_t seed, uint64_t bulk_bytes)
+{
+    start(seed, bulk_bytes);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        uint64_t count = sim_rng_below(&rig.rng, 600);
+        for (uint64_t i = 0; i < count; i++)
+            act();
+        switch (sim_rng_below(&rig.rng, 4)) {
+        case 0:
+            rig_settle(&rig);
+            rig_stop(&rig);
+            break;
+        case 1:
+            rig_kill(&rig);
+            break;
+        default:
+            rig_crash(&rig);
+            break;
+        }
+        cr_assert_eq(
+            rig_open(&rig), RC_OK, "seed %llu: %s", (unsigned long long)seed, rig.trail.text);
+        rig_reopen(&rig);
+        rig_accept_crash(&rig);
+        for (uint32_t i = 0; i < PARTITIONS; i++)
+            compare(i);
+    }
+    rig_kill(&rig);
+    rig_fini(&rig);
+}
+
+Test(recover_transaction, knows_what_the_batches_tell_after_any_end, .timeout = 120)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++)
+        run(seed, 0);
+}
+
+Test(recover_transaction, knows_it_when_batches_bypass_the_journal, .timeout = 120)
+{
+    for (uint64_t seed = 101; seed <= 125; seed++)
+        run(seed, 8 * KIB);
+}
