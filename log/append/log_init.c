@@ -86,8 +86,10 @@ log_lay_out(const struct log_config *config, struct log_layout *layout)
     layout->segment_count = (uint32_t)(4 * partitions + 16384);
     layout->manifest_bytes = round_up(manifest_bytes(LOG_PARTITION_SEGMENTS_MAX),
                                       FORMAT_BLOCK_BYTES);
-    layout->checkpoint_bytes = checkpoint_bytes(
-        partitions, partitions * CHECKPOINT_EPOCHS_MAX, config->producers_max);
+    layout->checkpoint_bytes = checkpoint_bytes(partitions,
+                                                partitions * CHECKPOINT_EPOCHS_MAX,
+                                                config->producers_max,
+                                                config->transactions_aborted_max);
 
     layout->acks = log_place(&end, LOG_ACKS_MAX * sizeof(struct log_ack));
     layout->now_acks = log_place(&end, LOG_ACKS_MAX * sizeof(struct log_ack));

@@ -257,3 +257,78 @@ log_producers(struct log *log, uint32_t slot, uint64_t incarnation, struct log_p
     }
     return cursor->next < producers->count && cursor->count < cursor->capacity ? RC_AGAIN : RC_OK;
 }
+
+/* ---- recovery ---- */
+
+enum rc
+transaction_reopen(struct log *log,
+                   struct partition *partition,
+                   uint32_t producer,
+                   uint64_t first_offset)
+{
+    struct transactions *transactions = &log->transactions;
+
+    if (log->producers.table[producer].transaction != PRODUCER_NONE)
+        return RC_OK;
+    if (transactions->live >= 2 * transactions->capacity)
+        return RC_LIMIT;
+    uint32_t at = transaction_add(transactions, producer, log->producers.table[producer].epoch);
+    producers_hold(&log->producers, producer, at);
+    transaction_restore(transactions,
+                        &partition->transactions,
+                        at,
+                        first_offset,
+                        log->producers.table[producer].used_ns);
+    return RC_OK;
+}
+
+enum rc
+transaction_replay_marker(struct log *log,
+                          struct partition *partition,
+                          const struct record_marker *marker,
+                          uint64_t offset)
+{
+    struct producers *producers = &log->producers;
+    struct transactions *transactions = &log->transactions;
+    uint64_t producer_id = (uint64_t)marker->producer_id;
+    uint32_t producer = producers_find(producers, partition->incarnation, producer_id);
+
+    if (producer == PRODUCER_NONE && !producers_has_room(producers, log->now_ns))
+        return RC_OK;
+    producer = producers_take(
+        producers, partition->incarnation, producer_id, marker->producer_epoch, log->now_ns);
+    int32_t known_epoch = producers->table[producer].coordinator_epoch;
+    producers_mark(producers,
+                   producer,
+                   marker->producer_epoch,
+                   known_epoch > marker->coordinator_epoch ? known_epoch
+                                                           : marker->coordinator_epoch,
+                   producers->table[producer].used_ns);
+    uint32_t at = producers->table[producer].transaction;
+    /* A checkpoint that is newer than this marker may know a later transaction. */
+    if (at == PRODUCER_NONE || transactions->table[at].first_offset > offset)
+        return RC_OK;
+    const struct aborted_entry aborted = {
+        .producer_id = marker->producer_id,
+        .first_offset = transactions->table[at].first_offset,
+        .last_offset = offset,
+        .last_stable_offset = min_u64(
+            transaction_first_beside(transactions, &partition->transactions, at), offset + 1),
+    };
+    transaction_forget(log, partition, at);
+    if (marker->is_commit || offset < partition->start_offset)
+        return RC_OK;
+    return transaction_aborted_restore(transactions, &partition->transactions, &aborted) ? RC_OK
+                                                                                         : RC_LIMIT;
+}
+
+void
+transaction_cut(struct log *log, struct partition *partition)
+{
+    struct partition_transactions *of = &partition->transactions;
+
+    while (of->newest != TRANSACTION_NONE &&
+           log->transactions.table[of->newest].first_offset >= partition->next_offset)
+        transaction_forget(log, partition, of->newest);
+    transaction_aborted_cut(&log->transactions, of, partition->next_offset);
+}

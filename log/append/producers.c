@@ -349,6 +349,10 @@ producers_cut(struct producers *producers, uint32_t producer_idx, uint64_t offse
     for (uint32_t i = gone; i < producer->batch_count; i++)
         producer->batches[i - gone] = producer->batches[i];
     producer->batch_count = (uint16_t)(producer->batch_count - gone);
-    if (producer->batch_count == 0)
+    if (producer->batch_count > 0)
+        return;
+    if (offset == 0 || (producer->transaction == PRODUCER_NONE && producer->coordinator_epoch < 0))
         producers_remove(producers, producer_idx);
+    else
+        producer->batches[0].first_sequence = -1; /* its epoch and transaction are still true */
 }

@@ -77,18 +77,25 @@ reclaim_encode_partition(struct checkpoint_encoder *encoder, const struct partit
 
 void
 reclaim_encode_producer(struct checkpoint_encoder *encoder,
-                        const struct producer *producer,
-                        int64_t wall_ms)
+                        const struct log *log,
+                        const struct producer *producer)
 {
+    uint32_t transaction = producer->transaction;
     struct format_producer record = {
         .incarnation = producer->incarnation,
         .producer_id = (int64_t)producer->producer_id,
-        .last_append_ms = wall_ms,
+        .last_append_ms = log_wall_of(log, producer->used_ns),
         .producer_epoch = producer->epoch,
         .batch_count = (uint8_t)producer->batch_count,
-        .coordinator_epoch = -1,
+        .coordinator_epoch = producer->coordinator_epoch,
         .transaction_first_offset = UINT64_MAX,
     };
+
+    /* One whose marker is not durable is open as far as a restart knows. */
+    if (transaction != PRODUCER_NONE)
+        record.transaction_first_offset = log->transactions.table[transaction].first_offset;
+    if (producer->batch_count == 0)
+        record.batches[0].first_sequence = producer->batches[0].first_sequence;
 
     for (uint32_t i = 0; i < producer->batch_count; i++) {
         const struct producer_batch *batch = &producer->batches[producer->batch_count - 1 - i];
@@ -99,6 +106,21 @@ reclaim_encode_producer(struct checkpoint_encoder *encoder,
         };
     }
     checkpoint_encode_producer(encoder, &record);
+}
+
+void
+reclaim_encode_aborted(struct checkpoint_encoder *encoder,
+                       const struct log *log,
+                       const struct partition *partition)
+{
+    const struct transaction_aborted *table = log->transactions.aborted;
+
+    for (uint32_t at = partition->transactions.aborted_oldest; at != TRANSACTION_NONE;
+         at = table[at].newer) {
+        const struct checkpoint_aborted record = {.incarnation = partition->incarnation,
+                                                  .entry = table[at].entry};
+        checkpoint_encode_aborted(encoder, &record);
+    }
 }
 
 /* A fenced partition whose data stands in the journal alone. */
@@ -345,6 +367,7 @@ reclaim_begin_encode(struct log *log)
     checkpoint_encode_begin(&reclaim->encoder, log->checkpoint, log->checkpoint_bytes, &header);
     reclaim->partition_next = 0;
     reclaim->producer_next = 0;
+    reclaim->aborted_next = 0;
     reclaim->step = RECLAIM_ENCODE;
     return true;
 }
@@ -371,9 +394,18 @@ reclaim_encode(struct log *log)
     for (; reclaim->producer_next < end; reclaim->producer_next++) {
         const struct producer *producer = &log->producers.table[reclaim->producer_next];
         if (producer->incarnation != 0)
-            reclaim_encode_producer(&reclaim->encoder, producer, log->wall_ms);
+            reclaim_encode_producer(&reclaim->encoder, log, producer);
     }
     if (reclaim->producer_next < log->producers.count)
+        return true;
+    /* Behind the producers: a transaction that is over for its producer has its entry here. */
+    end = min_u32(log->partition_high, reclaim->aborted_next + RECLAIM_PARTITIONS_PER_POLL);
+    for (; reclaim->aborted_next < end; reclaim->aborted_next++) {
+        const struct partition *partition = &log->partitions[reclaim->aborted_next];
+        if (partition->incarnation != 0 && partition->state != PARTITION_OPENING)
+            reclaim_encode_aborted(&reclaim->encoder, log, partition);
+    }
+    if (reclaim->aborted_next < log->partition_high)
         return true;
     reclaim->bytes = checkpoint_encode_end(&reclaim->encoder);
     CHECK(reclaim->bytes > 0);

@@ -230,7 +230,11 @@ struct checkpoint_header reclaim_header(struct log *log);
 void reclaim_encode_partition(struct checkpoint_encoder *encoder,
                               const struct partition *partition);
 void reclaim_encode_producer(struct checkpoint_encoder *encoder,
-                             const struct producer *producer,
-                             int64_t wall_ms);
+                             const struct log *log,
+                             const struct producer *producer);
+/* Encodes what of a partition was aborted; after all producers. */
+void reclaim_encode_aborted(struct checkpoint_encoder *encoder,
+                            const struct log *log,
+                            const struct partition *partition);
 
 #endif

@@ -49,6 +49,32 @@ void tail_add_batch(struct log *log, struct partition *partition, const struct t
 /* ---- log_transaction.c ---- */
 
 struct record_marker;
+/* Wall time of a moment of the engine's clock, and the other way round (never before its begin). */
+static ALWAYS_INLINE int64_t
+log_wall_of(const struct log *log, uint64_t ns)
+{
+    return log->wall_ms - (int64_t)(log->now_ns > ns ? (log->now_ns - ns) / NS_PER_MS : 0);
+}
+static ALWAYS_INLINE uint64_t
+log_ns_of(const struct log *log, int64_t wall_ms)
+{
+    if (wall_ms >= log->wall_ms)
+        return log->now_ns;
+    uint64_t age_ms = (uint64_t)log->wall_ms - (uint64_t)wall_ms;
+    return age_ms < log->now_ns / NS_PER_MS ? log->now_ns - age_ms * NS_PER_MS : 0;
+}
+/* Recovery: a producer's transaction is open from first_offset on. RC_LIMIT. */
+enum rc transaction_reopen(struct log *log,
+                           struct partition *partition,
+                           uint32_t producer,
+                           uint64_t first_offset);
+/* Recovery: a marker stands at offset, perhaps known already. RC_LIMIT. */
+enum rc transaction_replay_marker(struct log *log,
+                                  struct partition *partition,
+                                  const struct record_marker *marker,
+                                  uint64_t offset);
+/* Recovery: what was told of offsets from next_offset on did not survive. */
+void transaction_cut(struct log *log, struct partition *partition);
 /* May this batch of an idempotent producer be appended, as far as transactions go? */
 enum rc transaction_check(const struct log *log, const struct append_batch *batch);
 /* A transactional batch that was checked has its offset. */

@@ -118,7 +118,8 @@ struct log_reclaim {
     uint32_t syncs; /* under way */
     uint32_t partition_next;
     uint32_t producer_next;
-    bool has_failed; /* a sync failed: the file cannot be released any more */
+    uint32_t aborted_next; /* partition */
+    bool has_failed;       /* a sync failed: the file cannot be released any more */
     struct checkpoint_encoder encoder;
 };
 

@@ -5,7 +5,7 @@
 static uint64_t
 transactions_aborted_at(uint32_t capacity)
 {
-    return round_up((uint64_t)capacity * sizeof(struct transaction), 64);
+    return round_up(2 * (uint64_t)capacity * sizeof(struct transaction), 64);
 }
 
 uint64_t
@@ -53,12 +53,11 @@ transaction_add(struct transactions *transactions, uint32_t producer, int16_t ep
 {
     uint32_t at = transactions->free;
 
-    CHECK(transactions_have_room(transactions));
     if (at != TRANSACTION_NONE)
         transactions->free = transactions->table[at].newer;
     else
         at = transactions->used++;
-    CHECK(at < transactions->capacity);
+    CHECK(at < 2 * transactions->capacity);
     transactions->table[at] = (struct transaction){
         .first_offset = TRANSACTION_NO_OFFSET,
         .marker_offset = TRANSACTION_NO_OFFSET,
@@ -275,10 +274,12 @@ transaction_first_beside(const struct transactions *transactions,
 
 /* ---- aborted ones ---- */
 
-bool
-transaction_aborted_add(struct transactions *transactions,
+/* Puts an entry behind `older` (TRANSACTION_NONE: in front of all). */
+static bool
+transaction_aborted_put(struct transactions *transactions,
                         struct partition_transactions *of,
-                        const struct aborted_entry *entry)
+                        const struct aborted_entry *entry,
+                        uint32_t older)
 {
     uint32_t at = transactions->aborted_free;
 
@@ -288,18 +289,47 @@ transaction_aborted_add(struct transactions *transactions,
         at = transactions->aborted_used++;
     else
         return false;
-    CHECK(of->aborted_newest == TRANSACTION_NONE ||
-          transactions->aborted[of->aborted_newest].entry.last_offset < entry->last_offset);
+    uint32_t newer = older == TRANSACTION_NONE ? of->aborted_oldest
+                                               : transactions->aborted[older].newer;
     transactions->aborted[at] = (struct transaction_aborted){
-        .entry = *entry, .newer = TRANSACTION_NONE, .older = of->aborted_newest};
-    if (of->aborted_newest == TRANSACTION_NONE)
+        .entry = *entry, .newer = newer, .older = older};
+    if (older == TRANSACTION_NONE)
         of->aborted_oldest = at;
     else
-        transactions->aborted[of->aborted_newest].newer = at;
-    of->aborted_newest = at;
+        transactions->aborted[older].newer = at;
+    if (newer == TRANSACTION_NONE)
+        of->aborted_newest = at;
+    else
+        transactions->aborted[newer].older = at;
     of->aborted_count++;
     transactions->aborted_live++;
     return true;
+}
+
+bool
+transaction_aborted_add(struct transactions *transactions,
+                        struct partition_transactions *of,
+                        const struct aborted_entry *entry)
+{
+    CHECK(of->aborted_newest == TRANSACTION_NONE ||
+          transactions->aborted[of->aborted_newest].entry.last_offset < entry->last_offset);
+    return transaction_aborted_put(transactions, of, entry, of->aborted_newest);
+}
+
+bool
+transaction_aborted_restore(struct transactions *transactions,
+                            struct partition_transactions *of,
+                            const struct aborted_entry *entry)
+{
+    uint32_t older = of->aborted_newest;
+
+    while (older != TRANSACTION_NONE &&
+           transactions->aborted[older].entry.last_offset > entry->last_offset)
+        older = transactions->aborted[older].older;
+    if (older != TRANSACTION_NONE &&
+        transactions->aborted[older].entry.last_offset == entry->last_offset)
+        return true;
+    return transaction_aborted_put(transactions, of, entry, older);
 }
 
 static void

@@ -56,9 +56,10 @@ struct transaction_aborted {
 
 /* Of a log tile. */
 struct transactions {
-    struct transaction *table;           /* [capacity] */
+    struct transaction *table;           /* [2 * capacity] */
     struct transaction_aborted *aborted; /* [aborted_capacity] */
-    uint32_t capacity;
+    uint32_t capacity; /* of those that are let in; the table has twice the places, because replay
+                          may see former ones beside those of the checkpoint */
     uint32_t aborted_capacity;
     uint32_t used; /* ever placed: the rest is untouched memory */
     uint32_t aborted_used;
@@ -139,6 +140,10 @@ uint64_t transaction_first_beside(const struct transactions *transactions,
 bool transaction_aborted_add(struct transactions *transactions,
                              struct partition_transactions *of,
                              const struct aborted_entry *entry);
+/* Recovery: an entry at its place by marker, which may be known already; false: no place. */
+bool transaction_aborted_restore(struct transactions *transactions,
+                                 struct partition_transactions *of,
+                                 const struct aborted_entry *entry);
 /* Takes the oldest entry away; readers of what lies below its marker are sent to the footers. */
 void transaction_aborted_pop(struct transactions *transactions, struct partition_transactions *of);
 /* Forgets entries with their marker at or above offset: they did not survive. */

@@ -31,6 +31,8 @@ checkpoint_encode_begin(struct checkpoint_encoder *encoder,
         .failed = capacity < CHECKPOINT_HEADER_BYTES,
         .header = *header,
     };
+    encoder->header.version = CHECKPOINT_VERSION;
+    encoder->header.aborted_count = 0;
     encoder->header.partition_count = 0;
     encoder->header.producer_count = 0;
 }
@@ -54,8 +56,21 @@ checkpoint_encode_producer(struct checkpoint_encoder *encoder,
                            const struct format_producer *producer)
 {
     CHECK(producer->batch_count <= PRODUCER_BATCHES);
+    if (encoder->header.aborted_count > 0)
+        encoder->failed = true;
+    if (producer->coordinator_epoch != -1 || producer->transaction_first_offset != UINT64_MAX)
+        encoder->header.version = CHECKPOINT_VERSION_TRANSACTIONS;
     encode_bytes(encoder, producer, sizeof(*producer));
     encoder->header.producer_count++;
+}
+
+void
+checkpoint_encode_aborted(struct checkpoint_encoder *encoder,
+                          const struct checkpoint_aborted *aborted)
+{
+    encoder->header.version = CHECKPOINT_VERSION_TRANSACTIONS;
+    encode_bytes(encoder, aborted, sizeof(*aborted));
+    encoder->header.aborted_count++;
 }
 
 uint64_t
@@ -67,10 +82,8 @@ checkpoint_encode_end(struct checkpoint_encoder *encoder)
     if (encoder->failed || total > encoder->capacity)
         return 0;
     header->magic = CHECKPOINT_MAGIC;
-    header->version = FORMAT_VERSION;
     header->body_bytes = encoder->used - CHECKPOINT_HEADER_BYTES;
-    header->zero_a[0] = 0;
-    header->zero_a[1] = 0;
+    header->zero_a = 0;
     header->zero_b = 0;
     header->zero_c = 0;
     header->body_crc = encoder->body_crc;
@@ -119,12 +132,21 @@ body_is_valid(const uint8_t *body, const struct checkpoint_header *header)
         body += bytes;
         left -= bytes;
     }
-    if (header->producer_count != left / sizeof(struct format_producer) ||
-        left % sizeof(struct format_producer) != 0)
+    if (header->producer_count > left / sizeof(struct format_producer))
+        return false;
+    left -= header->producer_count * sizeof(struct format_producer);
+    if (header->aborted_count != left / sizeof(struct checkpoint_aborted) ||
+        left % sizeof(struct checkpoint_aborted) != 0)
         return false;
     const struct format_producer *producers = (const void *)body;
     for (uint64_t i = 0; i < header->producer_count; i++) {
         if (producers[i].batch_count > PRODUCER_BATCHES || producers[i].incarnation == 0)
+            return false;
+    }
+    const struct checkpoint_aborted *aborted = (const void *)(producers + header->producer_count);
+    for (uint64_t i = 0; i < header->aborted_count; i++) {
+        if (aborted[i].incarnation == 0 ||
+            aborted[i].entry.first_offset >= aborted[i].entry.last_offset)
             return false;
     }
     return true;
@@ -143,8 +165,10 @@ checkpoint_decode(struct checkpoint_decoder *decoder, const uint8_t *bytes, uint
         return RC_CORRUPT;
     if (header.crc != hash_crc32c(0, &header, offsetof(struct checkpoint_header, crc)))
         return RC_CORRUPT;
-    if (header.version > FORMAT_VERSION)
+    if (header.version > CHECKPOINT_VERSION_TRANSACTIONS)
         return RC_NEWER_FORMAT;
+    if (header.version < CHECKPOINT_VERSION_TRANSACTIONS)
+        header.aborted_count = 0;
     if (header.version == 0 || header.generation == 0 || header.replay_from == 0)
         return RC_CORRUPT;
     if (header.body_bytes > count - sizeof(header))
@@ -156,6 +180,7 @@ checkpoint_decode(struct checkpoint_decoder *decoder, const uint8_t *bytes, uint
     decoder->at = body;
     decoder->partitions_left = header.partition_count;
     decoder->producers_left = header.producer_count;
+    decoder->aborted_left = header.aborted_count;
     decoder->header = header;
     return RC_OK;
 }
@@ -184,4 +209,16 @@ checkpoint_next_producer(struct checkpoint_decoder *decoder)
     decoder->producers_left--;
     decoder->at += sizeof(*producer);
     return producer;
+}
+
+const struct checkpoint_aborted *
+checkpoint_next_aborted(struct checkpoint_decoder *decoder)
+{
+    CHECK(decoder->producers_left == 0);
+    if (decoder->aborted_left == 0)
+        return NULL;
+    const struct checkpoint_aborted *aborted = (const void *)decoder->at;
+    decoder->aborted_left--;
+    decoder->at += sizeof(*aborted);
+    return aborted;
 }

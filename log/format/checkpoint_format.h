@@ -18,6 +18,9 @@
 #define CHECKPOINT_MAGIC UINT64_C(0x544b484352474145) /* "EAGRCHKT" as bytes */
 #define CHECKPOINT_HEADER_BYTES 128u
 #define CHECKPOINT_PARTITION_BYTES 128u
+/* Version 2 tells of transactions; a checkpoint without any is of version 1. */
+#define CHECKPOINT_VERSION 1u
+#define CHECKPOINT_VERSION_TRANSACTIONS 2u
 #define CHECKPOINT_EPOCHS_MAX 64u /* per partition; the oldest are folded into the oldest kept */
 #define CHECKPOINT_BYTES_MAX (1024u * 1024 * 1024)
 
@@ -27,7 +30,7 @@ enum checkpoint_flags {
 
 struct checkpoint_header {
     uint64_t magic;           /*   0: CHECKPOINT_MAGIC */
-    uint32_t version;         /*   8: FORMAT_VERSION */
+    uint32_t version;         /*   8: CHECKPOINT_VERSION... */
     uint32_t flags;           /*  12: enum checkpoint_flags */
     uint64_t generation;      /*  16: >= 1, one more each time */
     uint32_t tile_idx;        /*  24 */
@@ -39,7 +42,8 @@ struct checkpoint_header {
     uint8_t node_uuid[FORMAT_UUID_BYTES]; /*  64: of eagre.meta */
     int64_t created_ms;                   /*  80: wall time */
     uint64_t next_incarnation_hint;       /*  88: greater than any seen by this tile; 0: not kept */
-    uint64_t zero_a[2];                   /*  96 */
+    uint64_t aborted_count;               /*  96: version 2 */
+    uint64_t zero_a;                      /* 104 */
     uint32_t zero_b;                      /* 112 */
     uint32_t zero_c;                      /* 116 */
     uint32_t body_crc;                    /* 120: CRC-32C of the body */
@@ -86,19 +90,30 @@ _Static_assert(offsetof(struct checkpoint_partition, start_offset) == 56, "on-di
 _Static_assert(offsetof(struct checkpoint_partition, leader_epoch) == 80, "on-disk layout");
 _Static_assert(offsetof(struct checkpoint_partition, segment_batch_bytes) == 112, "on-disk layout");
 
+/* An aborted transaction; after the producers. */
+struct checkpoint_aborted {
+    uint64_t incarnation;       /* 0 */
+    struct aborted_entry entry; /* 8 */
+};
+_Static_assert(sizeof(struct checkpoint_aborted) == 40, "on-disk layout");
+
 /* Bytes of a checkpoint file at most, a multiple of 4096. */
 static ALWAYS_INLINE uint64_t
-checkpoint_bytes(uint64_t partition_count, uint64_t epoch_count, uint64_t producer_count)
+checkpoint_bytes(uint64_t partition_count,
+                 uint64_t epoch_count,
+                 uint64_t producer_count,
+                 uint64_t aborted_count)
 {
     return round_up(CHECKPOINT_HEADER_BYTES + partition_count * CHECKPOINT_PARTITION_BYTES +
                         epoch_count * sizeof(struct format_epoch) +
-                        producer_count * sizeof(struct format_producer),
+                        producer_count * sizeof(struct format_producer) +
+                        aborted_count * sizeof(struct checkpoint_aborted),
                     FORMAT_BLOCK_BYTES);
 }
 
-/* Encoding: begin, every partition, then every producer, end. The buffer must be 8-byte aligned and
- * is the caller's. It may be done in steps (a few partitions per poll) as long as what is added is
- * of one moment. */
+/* Encoding: begin, every partition, then every producer, every aborted transaction, end. The buffer
+ * must be 8-byte aligned and is the caller's. It may be done in steps (a few partitions per poll)
+ * as long as what is added is of one moment. */
 struct checkpoint_encoder {
     uint8_t *buffer;
     uint64_t capacity;
@@ -119,6 +134,8 @@ void checkpoint_encode_partition(struct checkpoint_encoder *encoder,
                                  const struct format_epoch *epochs);
 void checkpoint_encode_producer(struct checkpoint_encoder *encoder,
                                 const struct format_producer *producer);
+void checkpoint_encode_aborted(struct checkpoint_encoder *encoder,
+                               const struct checkpoint_aborted *aborted);
 /* Bytes to be written (multiple of 4096), 0: failed. */
 uint64_t checkpoint_encode_end(struct checkpoint_encoder *encoder);
 
@@ -129,6 +146,7 @@ struct checkpoint_decoder {
     const uint8_t *at;
     uint32_t partitions_left;
     uint64_t producers_left;
+    uint64_t aborted_left;
     struct checkpoint_header header;
 };
 enum rc checkpoint_decode(struct checkpoint_decoder *decoder,
@@ -141,5 +159,7 @@ checkpoint_next_partition(struct checkpoint_decoder *decoder,
                           const struct format_epoch **ret_epochs);
 /* All partitions must have been taken. */
 const struct format_producer *checkpoint_next_producer(struct checkpoint_decoder *decoder);
+/* All producers must have been taken; ascending last_offset in each partition. */
+const struct checkpoint_aborted *checkpoint_next_aborted(struct checkpoint_decoder *decoder);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/hash.h"
+#include "engine/record/record_marker.h"
 
 #define EPOCH_RANDOM_BITS 40u
 #define CRC_BYTES 4u
@@ -63,6 +64,21 @@ journal_file_header_decode(const uint8_t *block, struct journal_file_header *ret
     return RC_OK;
 }
 
+/* Flags of a batch of a transaction, and of the marker that ends it. */
+static COLD void
+entry_of_transaction(struct journal_entry *entry, const uint8_t *batch)
+{
+    struct record_marker marker;
+
+    entry->flags = JOURNAL_TRANSACTIONAL;
+    if (!record_marker_read(batch, entry->length, &marker))
+        return;
+    entry->flags |= JOURNAL_MARKER;
+    if (marker.is_commit)
+        entry->flags |= JOURNAL_MARKER_COMMIT;
+    entry->partition = (uint32_t)marker.coordinator_epoch;
+}
+
 /* What DATA and REFERENCE have in common: all that the batch's header tells. */
 static void
 entry_of_batch(struct journal_entry *entry, const uint8_t *batch)
@@ -77,6 +93,8 @@ entry_of_batch(struct journal_entry *entry, const uint8_t *batch)
     entry->length = (uint32_t)record_batch_bytes(batch);
     entry->batch_crc = record_batch_crc(batch);
     __builtin_memcpy(entry->prefix, batch, BATCH_PREFIX_BYTES);
+    if (UNLIKELY((record_batch_attributes(batch) & RECORD_ATTRIBUTES_TRANSACTIONAL) != 0))
+        entry_of_transaction(entry, batch);
 }
 
 void
@@ -157,7 +175,8 @@ journal_table_seal(uint8_t *table, const struct journal_group_header *header)
     CHECK(header->entry_count <= JOURNAL_ENTRIES_MAX);
     CHECK(header->payload_bytes <= JOURNAL_PAYLOAD_BYTES_MAX);
     sealed.magic = JOURNAL_GROUP_MAGIC;
-    if (header->version != JOURNAL_GROUP_VERSION_BULK)
+    CHECK(header->version <= JOURNAL_GROUP_VERSION_TRANSACTIONS);
+    if (header->version == 0)
         sealed.version = JOURNAL_GROUP_VERSION;
     sealed.header_bytes = journal_header_bytes(header->entry_count);
     sealed.zero = 0;
@@ -226,6 +245,8 @@ entry_is_valid(const struct journal_entry *entry, uint16_t version, uint64_t *pa
         return false;
     if (entry->kind == JOURNAL_MARK)
         return entry_mark_is_valid(entry);
+    if (version >= JOURNAL_GROUP_VERSION_TRANSACTIONS && (entry->flags & ~JOURNAL_FLAGS_ALL) != 0)
+        return false;
     if (entry->kind == JOURNAL_REFERENCE)
         return entry->payload_position == 0 && entry_batch_is_valid(entry);
     if (entry->kind != JOURNAL_DATA)
@@ -247,7 +268,7 @@ journal_table_check(const uint8_t *table, uint64_t count, struct journal_group_h
         return RC_CORRUPT;
     if (count < header.header_bytes || table_crc(table, header.header_bytes) != header.crc)
         return RC_CORRUPT;
-    if (header.version > JOURNAL_GROUP_VERSION_BULK)
+    if (header.version > JOURNAL_GROUP_VERSION_TRANSACTIONS)
         return RC_NEWER_FORMAT;
     if (header.version == 0 || header.durable_through >= header.number)
         return RC_CORRUPT;

@@ -26,6 +26,8 @@
 /* Version 2 has REFERENCE and MARK entries, and zeros up to the next block between two batches. */
 #define JOURNAL_GROUP_VERSION 1u
 #define JOURNAL_GROUP_VERSION_BULK 2u
+/* Version 3 has entries with flags as well: transactions. */
+#define JOURNAL_GROUP_VERSION_TRANSACTIONS 3u
 
 /* Written once, after the rest of the file was written with zeros; a file without it was never
  * used. */
@@ -48,7 +50,7 @@ _Static_assert(offsetof(struct journal_file_header, crc) == 60, "on-disk layout"
 
 struct journal_group_header {
     uint32_t magic;    /*  0: JOURNAL_GROUP_MAGIC */
-    uint16_t version;  /*  4: JOURNAL_GROUP_VERSION or JOURNAL_GROUP_VERSION_BULK */
+    uint16_t version;  /*  4: JOURNAL_GROUP_VERSION... */
     uint16_t tile_idx; /*  6: whose journal; finds files that were mixed up */
     uint64_t epoch;    /*  8: of the journal's opening, see journal_epoch_next() */
     uint64_t number;   /* 16: >= 1, one more than the group before, also across files and epochs */
@@ -88,9 +90,17 @@ enum journal_kind {
     JOURNAL_KIND_COUNT
 };
 
+/* So that replay need not look into batches. */
+enum journal_flags {
+    JOURNAL_TRANSACTIONAL = 1, /* of a transaction; with MARKER too */
+    JOURNAL_MARKER = 2,        /* ends it, by aborting it ... */
+    JOURNAL_MARKER_COMMIT = 4, /* ... or not */
+};
+#define JOURNAL_FLAGS_ALL 7u
+
 struct journal_entry {
     uint8_t kind;               /*  0: enum journal_kind */
-    uint8_t flags;              /*  1: 0 */
+    uint8_t flags;              /*  1: DATA, REFERENCE: enum journal_flags */
     int16_t producer_epoch;     /*  2: DATA: as in the batch, -1 if none */
     uint32_t last_offset_delta; /*  4: DATA: last offset - base offset */
     uint64_t incarnation;       /*  8: > 0 */
@@ -102,7 +112,8 @@ struct journal_entry {
     uint32_t payload_position;  /* 48: DATA: byte in the group's payload */
     uint32_t length;            /* 52: DATA: bytes of the batch, [61, JOURNAL_PAYLOAD_BYTES_MAX] */
     uint32_t batch_crc;         /* 56: DATA: the batch's own CRC, as a number */
-    uint32_t partition;         /* 60: OPEN: partition index in its topic */
+    uint32_t partition;         /* 60: OPEN: partition index in its topic; a marker's
+                                   coordinator epoch */
     union {
         uint8_t prefix[BATCH_PREFIX_BYTES];  /* 64: DATA: first 21 bytes of the batch */
         uint8_t topic_id[FORMAT_UUID_BYTES]; /* 64: OPEN */
@@ -222,7 +233,7 @@ void journal_entry_open(struct journal_entry *ret_entry,
                         uint32_t partition);
 
 /* Seals a table: entries stand at table + 64, entry_count of them; writes *header (with magic,
- * header_bytes, zero and crc set here; version JOURNAL_GROUP_VERSION unless it is ..._BULK) to
+ * header_bytes, zero and crc set here; version JOURNAL_GROUP_VERSION when it is 0) to
  * table, zeroes the rest of header_bytes. Gives
  * the crc, which the next group's header names. table: at least journal_header_bytes(entry_count)
  * bytes, 8-byte aligned. */

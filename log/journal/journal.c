@@ -66,6 +66,12 @@ journal_can_add_many(const struct journal *journal, uint32_t count)
     return journal->failure == RC_OK && slot->entry_count + count <= journal->config.entries_max;
 }
 
+static uint16_t
+max_version(uint16_t a, uint16_t b)
+{
+    return a > b ? a : b;
+}
+
 bool
 journal_entry_add(struct journal *journal, const struct journal_entry *entry)
 {
@@ -79,11 +85,14 @@ journal_entry_add(struct journal *journal, const struct journal_entry *entry)
             CHECK(entry->payload_position == round_up(slot->payload_bytes, FORMAT_BLOCK_BYTES));
         if ((uint64_t)entry->payload_position + entry->length > JOURNAL_PAYLOAD_BYTES_MAX)
             return false;
-        slot->is_bulk |= is_apart;
+        if (is_apart)
+            slot->version = max_version(slot->version, JOURNAL_GROUP_VERSION_BULK);
         slot->payload_bytes = entry->payload_position + entry->length;
     } else if (entry->kind >= JOURNAL_REFERENCE) {
-        slot->is_bulk = true;
+        slot->version = max_version(slot->version, JOURNAL_GROUP_VERSION_BULK);
     }
+    if (UNLIKELY(entry->flags != 0) && entry->kind != JOURNAL_MARK)
+        slot->version = JOURNAL_GROUP_VERSION_TRANSACTIONS;
     uint8_t *at = slot->table + JOURNAL_GROUP_HEADER_BYTES +
                   (uint64_t)slot->entry_count * JOURNAL_ENTRY_BYTES;
     __builtin_memcpy(at, entry, sizeof(*entry));
@@ -208,7 +217,7 @@ static uint32_t
 slot_seal(struct journal *journal, struct journal_slot *slot, const struct group_place *place)
 {
     struct journal_group_header header = {
-        .version = slot->is_bulk ? JOURNAL_GROUP_VERSION_BULK : JOURNAL_GROUP_VERSION,
+        .version = slot->version,
         .tile_idx = (uint16_t)journal->config.tile_idx,
         .epoch = journal->epoch,
         .number = slot->number,
@@ -234,7 +243,7 @@ choose_open_slot(struct journal *journal)
     journal->slots[idx].state = JOURNAL_SLOT_OPEN;
     journal->slots[idx].entry_count = 0;
     journal->slots[idx].payload_bytes = 0;
-    journal->slots[idx].is_bulk = false;
+    journal->slots[idx].version = JOURNAL_GROUP_VERSION;
     journal->open_slot = idx;
 }
 

@@ -25,7 +25,7 @@ struct journal_slot {
     uint8_t *table;    /* [table_bytes], 4 KiB aligned */
     uint32_t entry_count;
     uint32_t payload_bytes;
-    bool is_bulk; /* needs version 2 */
+    uint16_t version; /* that its entries need */
     uint32_t piece_count;
     struct iovec pieces[JOURNAL_PIECES_MAX]; /* of the payload; borrowed while WRITING */
     uint64_t number;

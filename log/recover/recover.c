@@ -202,13 +202,48 @@ recover_take_partition(struct recover *recover,
     return RC_OK;
 }
 
-static void
+/* R21. What a checkpoint says of a producer's transaction. */
+static enum rc
+recover_take_transaction(struct recover *recover,
+                         struct log *log,
+                         struct partition *partition,
+                         const struct format_producer *record)
+{
+    struct producers *producers = &log->producers;
+    uint64_t producer_id = (uint64_t)record->producer_id;
+    bool is_open = record->transaction_first_offset != UINT64_MAX;
+
+    if (!is_open && record->coordinator_epoch < 0)
+        return RC_OK;
+    if (producers_find(producers, record->incarnation, producer_id) == PRODUCER_NONE &&
+        !producers_has_room(producers, log->now_ns)) {
+        diag_trail_add(recover->trail, "more producers are stored than producers_max allows");
+        return is_open ? RC_LIMIT : RC_OK;
+    }
+    uint32_t at = producers_take(
+        producers, record->incarnation, producer_id, record->producer_epoch, log->now_ns);
+    struct producer *producer = &producers->table[at];
+    producer->used_ns = log_ns_of(log, record->last_append_ms);
+    if (record->coordinator_epoch > producer->coordinator_epoch)
+        producer->coordinator_epoch = record->coordinator_epoch;
+    if (record->batch_count == 0 && producer->batch_count == 0)
+        producer->batches[0].first_sequence = record->batches[0].first_sequence;
+    enum rc rc = RC_OK;
+    if (is_open)
+        rc = transaction_reopen(log, partition, at, record->transaction_first_offset);
+    if (rc != RC_OK)
+        diag_trail_add(recover->trail, "more transactions are open than transactions_max allows");
+    return rc;
+}
+
+static enum rc
 recover_take_producer(struct recover *recover, const struct format_producer *record)
 {
     struct log *log;
+    struct partition *partition = recover__find(recover, record->incarnation, &log);
 
-    if (recover__find(recover, record->incarnation, &log) == NULL)
-        return;
+    if (partition == NULL)
+        return RC_OK;
     for (uint32_t i = 0; i < record->batch_count; i++) {
         struct producer_claim claim = {
             .incarnation = record->incarnation,
@@ -217,10 +252,27 @@ recover_take_producer(struct recover *recover, const struct format_producer *rec
             .first_sequence = record->batches[i].first_sequence,
             .last_sequence = record->batches[i].last_sequence,
         };
-        (void)producers_replay(
-            &log->producers, &claim, record->batches[i].base_offset, log->now_ns);
+        (void)producers_replay(&log->producers,
+                               &claim,
+                               record->batches[i].base_offset,
+                               log_ns_of(log, record->last_append_ms));
     }
     recover->report.producers++;
+    return recover_take_transaction(recover, log, partition, record);
+}
+
+static enum rc
+recover_take_aborted(struct recover *recover, const struct checkpoint_aborted *record)
+{
+    struct log *log;
+    struct partition *partition = recover__find(recover, record->incarnation, &log);
+
+    if (partition == NULL ||
+        transaction_aborted_restore(&log->transactions, &partition->transactions, &record->entry))
+        return RC_OK;
+    diag_trail_add(recover->trail,
+                   "more aborted transactions are stored than transactions_aborted_max allows");
+    return RC_LIMIT;
 }
 
 /* R1 to R5 for one tile. */
@@ -271,7 +323,10 @@ recover_load(struct recover *recover, uint32_t tile_idx)
         rc = recover_take_partition(recover, tile_idx, record, epochs);
     const struct format_producer *producer;
     while (rc == RC_OK && (producer = checkpoint_next_producer(&decoder)) != NULL)
-        recover_take_producer(recover, producer);
+        rc = recover_take_producer(recover, producer);
+    const struct checkpoint_aborted *aborted;
+    while (rc == RC_OK && (aborted = checkpoint_next_aborted(&decoder)) != NULL)
+        rc = recover_take_aborted(recover, aborted);
     return rc;
 }
 
@@ -319,6 +374,7 @@ recover_finish_partitions(struct recover *recover, struct log *log)
             recover__halt(recover, partition, "segments above the start offset missing", oldest);
         if (partition->state == PARTITION_HALTED)
             recover_report_halt(recover, partition);
+        transaction_cut(log, partition); /* R21 */
         partition->synced = partition_mark_now(log, partition);
         partition->is_dirty = false;
         partition->start_durable = partition->start_offset; /* in the checkpoint to come */
@@ -342,7 +398,15 @@ recover_encode_log_producers(struct checkpoint_encoder *encoder, const struct lo
 {
     for (uint32_t i = 0; i < log->producers.count; i++)
         if (log->producers.table[i].incarnation != 0)
-            reclaim_encode_producer(encoder, &log->producers.table[i], log->wall_ms);
+            reclaim_encode_producer(encoder, log, &log->producers.table[i]);
+}
+
+static void
+recover_encode_log_aborted(struct checkpoint_encoder *encoder, const struct log *log)
+{
+    for (uint32_t slot = 0; slot < log->partition_high; slot++)
+        if (log->partitions[slot].incarnation != 0)
+            reclaim_encode_aborted(encoder, log, &log->partitions[slot]);
 }
 
 /* Writes the checkpoint of one of today's tiles; with `all` it names the partitions of every tile.
@@ -367,6 +431,9 @@ recover_store(struct recover *recover, uint32_t log_idx, bool all)
     for (uint32_t i = 0; i < recover->plan->log_count; i++)
         if (all || i == log_idx)
             recover_encode_log_producers(&encoder, recover->plan->logs[i]);
+    for (uint32_t i = 0; i < recover->plan->log_count; i++)
+        if (all || i == log_idx)
+            recover_encode_log_aborted(&encoder, recover->plan->logs[i]);
     uint64_t bytes = checkpoint_encode_end(&encoder);
     if (bytes == 0)
         return RC_NO_MEMORY;

@@ -3,7 +3,7 @@
 #include "log/recover/recover_inner.h"
 
 #include "engine/base/check.h"
-#include "engine/record/record_batch.h"
+#include "engine/record/record_marker.h"
 #include "log/journal/journal_scan.h"
 
 /* ---- from the ring into segments, at once ---- */
@@ -120,11 +120,45 @@ recover_halt_flushed(struct recover *recover,
 
 /* ---- entries ---- */
 
-static void
-recover_replay_producer(struct log *log, const struct journal_entry *entry)
+/* R21. A batch of a transaction, or the marker that ends one, takes effect wherever its bytes
+ * stand. */
+static enum rc
+recover_replay_transaction(struct recover *recover,
+                           struct log *log,
+                           struct partition *partition,
+                           const struct journal_entry *entry)
 {
-    if (entry->producer_id < 0 || entry->base_sequence < 0)
-        return;
+    const struct record_marker marker = {
+        .producer_id = entry->producer_id,
+        .coordinator_epoch = (int32_t)entry->partition,
+        .producer_epoch = entry->producer_epoch,
+        .is_commit = (entry->flags & JOURNAL_MARKER_COMMIT) != 0,
+    };
+    uint32_t at = producers_find(
+        &log->producers, partition->incarnation, (uint64_t)entry->producer_id);
+    enum rc rc;
+
+    if ((entry->flags & JOURNAL_MARKER) != 0)
+        rc = transaction_replay_marker(log, partition, &marker, entry->base_offset);
+    else if (at == PRODUCER_NONE)
+        rc = RC_LIMIT; /* its sequences found no place */
+    else
+        rc = transaction_reopen(log, partition, at, entry->base_offset);
+    if (rc != RC_OK)
+        diag_trail_add(recover->trail,
+                       "the journal has more transactions than producers_max, transactions_max and "
+                       "transactions_aborted_max allow");
+    return rc;
+}
+
+static enum rc
+recover_replay_producer(struct recover *recover,
+                        struct log *log,
+                        struct partition *partition,
+                        const struct journal_entry *entry)
+{
+    if (entry->producer_id < 0)
+        return RC_OK;
     struct producer_claim claim = {
         .incarnation = entry->incarnation,
         .producer_id = (uint64_t)entry->producer_id,
@@ -134,7 +168,11 @@ recover_replay_producer(struct log *log, const struct journal_entry *entry)
                                    INT32_MAX),
     };
     /* A full table forgets the longest unused: what it then costs is duplicates after a crash. */
-    (void)producers_replay(&log->producers, &claim, entry->base_offset, log->now_ns);
+    if (entry->base_sequence >= 0)
+        (void)producers_replay(
+            &log->producers, &claim, entry->base_offset, log_ns_of(log, entry->append_ms));
+    return LIKELY(entry->flags == 0) ? RC_OK
+                                     : recover_replay_transaction(recover, log, partition, entry);
 }
 
 static enum rc
@@ -149,8 +187,7 @@ recover_data(struct recover *recover,
     if (partition == NULL || partition->state == PARTITION_HALTED)
         return RC_OK; /* R9 */
     if (entry->base_offset < partition->next_offset) {
-        recover_replay_producer(log, entry);
-        return RC_OK; /* R11 */
+        return recover_replay_producer(recover, log, partition, entry); /* R11 */
     }
     if (!is_intact || entry->base_offset > partition->next_offset)
         return recover_halt_flushed(recover,
@@ -184,10 +221,9 @@ recover_data(struct recover *recover,
     log->durable_entry = log->tail.next;
     if (entry->leader_epoch > partition->leader_epoch)
         partition_epoch_add(partition, entry->leader_epoch, entry->base_offset);
-    recover_replay_producer(log, entry);
     recover->report.batches_replayed++;
     recover->report.bytes_replayed += entry->length;
-    return RC_OK;
+    return recover_replay_producer(recover, log, partition, entry);
 }
 
 /* A reference: its batch stands in the segment, because a mark behind it in the same group said so.
@@ -205,9 +241,8 @@ recover_reference(struct recover *recover,
     if (entry->base_offset >= partition->next_offset) /* R12 */
         return recover_halt_flushed(
             recover, log, partition, "journal: a reference without its mark", group->position);
-    recover_replay_producer(log, entry);
     recover->report.batches_referred++;
-    return RC_OK; /* R11 */
+    return recover_replay_producer(recover, log, partition, entry); /* R11 */
 }
 
 static enum rc

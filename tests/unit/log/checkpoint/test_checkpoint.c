@@ -102,7 +102,7 @@ Test(checkpoint, newest_whole_generation_wins_and_the_other_is_written_next, .ti
         cr_assert_eq(found.next_generation, generation + 1);
     }
     cr_assert_eq(checkpoint_buffer_bytes(disk, TILE, &bytes), RC_OK);
-    cr_assert_eq(bytes, checkpoint_bytes(60 - 45, 0, 0));
+    cr_assert_eq(bytes, checkpoint_bytes(60 - 45, 0, 0, 0));
     cr_assert(disk_sim_flip_bit(disk, "checkpoint-3-0", 140, 5)); /* 6 */
     cr_assert_eq(load(disk, sizeof(buffer), &found), RC_OK);
     cr_assert(found.generation == 5 && found.bad_count == 1 && found.next_generation == 6);

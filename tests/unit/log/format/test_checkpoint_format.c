@@ -33,7 +33,7 @@ Test(checkpoint_format, too_small_a_buffer_gives_nothing, .timeout = 5)
     for (uint64_t capacity = 0; capacity < FORMAT_BLOCK_BYTES; capacity += 16)
         cr_assert_eq(build(capacity), 0, "%lu", (unsigned long)capacity);
     cr_assert_eq(build(FORMAT_BLOCK_BYTES), FORMAT_BLOCK_BYTES);
-    cr_assert_eq(checkpoint_bytes(2, 2, 1), FORMAT_BLOCK_BYTES);
+    cr_assert_eq(checkpoint_bytes(2, 2, 1, 0), FORMAT_BLOCK_BYTES);
 }
 
 Test(checkpoint_format, every_turned_bit_is_noticed, .timeout = 20)
