@@ -14,6 +14,30 @@ transaction_forget(struct log *log, struct partition *partition, uint32_t at)
     transaction_remove(&log->transactions, &partition->transactions, at);
 }
 
+/* Readers do not come back to what lies below the start offset. */
+static void
+transaction_forget_gone(struct log *log, struct partition *partition)
+{
+    struct partition_transactions *of = &partition->transactions;
+
+    while (of->aborted_oldest != TRANSACTION_NONE &&
+           log->transactions.aborted[of->aborted_oldest].entry.last_offset <
+               partition->start_durable)
+        transaction_aborted_pop(&log->transactions, of);
+}
+
+/* Room for one more, looked for in every partition when there is none. */
+static bool
+transaction_make_room(struct log *log)
+{
+    if (transactions_have_room(&log->transactions))
+        return true;
+    for (uint32_t slot = 0; slot < log->partition_high; slot++)
+        if (log->partitions[slot].incarnation != 0)
+            transaction_forget_gone(log, &log->partitions[slot]);
+    return transactions_have_room(&log->transactions);
+}
+
 enum rc
 log_transaction_admit(struct log *log, const struct log_transaction *request)
 {
@@ -40,7 +64,7 @@ log_transaction_admit(struct log *log, const struct log_transaction *request)
             known->epoch = request->producer_epoch;
         return known->epoch == request->producer_epoch ? RC_OK : RC_TXN_STATE;
     }
-    if (!transactions_have_room(&log->transactions) ||
+    if (!transaction_make_room(log) ||
         (at == PRODUCER_NONE && !producers_has_room(producers, log->now_ns)))
         return RC_LIMIT;
     at = producers_take(
@@ -150,6 +174,7 @@ transaction_marked(struct log *log,
                         at,
                         marker->is_commit ? NULL : &aborted,
                         offset);
+        transaction_forget_gone(log, partition);
     }
 }
 
@@ -268,8 +293,12 @@ transaction_reopen(struct log *log,
 {
     struct transactions *transactions = &log->transactions;
 
-    if (log->producers.table[producer].transaction != PRODUCER_NONE)
+    uint32_t known = log->producers.table[producer].transaction;
+    if (known != PRODUCER_NONE) {
+        /* A checkpoint may have had the epoch of a marker that was lost. */
+        transactions->table[known].epoch = log->producers.table[producer].epoch;
         return RC_OK;
+    }
     if (transactions->live >= 2 * transactions->capacity)
         return RC_LIMIT;
     uint32_t at = transaction_add(transactions, producer, log->producers.table[producer].epoch);

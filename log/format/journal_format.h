@@ -15,6 +15,7 @@
 #define EAGRE_LOG_FORMAT_JOURNAL_FORMAT_H
 
 #include "log/format/format.h"
+#include "log/format/journal_mark.h"
 
 #define JOURNAL_FILE_COUNT 4u     /* per tile; file index = file sequence % 4 */
 #define JOURNAL_ENTRIES_MAX 4096u /* per group */
@@ -128,29 +129,7 @@ _Static_assert(offsetof(struct journal_entry, batch_crc) == 56, "on-disk layout"
 _Static_assert(offsetof(struct journal_entry, prefix) == 64, "on-disk layout");
 _Static_assert(offsetof(struct journal_entry, zero) == 85, "on-disk layout");
 
-/* An entry of kind MARK, seen as what it is: a checkpoint of one partition's active segment.
- * Everything of the partition below next_offset stands in sealed segments, or in this one below
- * position, and was on the device before the group was submitted. */
-struct journal_mark {
-    uint8_t kind;                  /*  0: JOURNAL_MARK */
-    uint8_t zero_a[3];             /*  1 */
-    uint32_t run_bytes;            /*  4: of the last run with padding; it ends at position */
-    uint64_t incarnation;          /*  8: > 0 */
-    uint64_t next_offset;          /* 16: > segment_base_offset */
-    uint64_t segment_base_offset;  /* 24: of the file's name */
-    uint64_t position;             /* 32: end of the last run, multiple of 4096, > 0 */
-    uint64_t batch_bytes;          /* 40: payload below position */
-    uint64_t max_timestamp_offset; /* 48: base offset of the batch that holds max_timestamp_ms */
-    int64_t max_timestamp_ms;      /* 56: of the segment below position, -1 for none */
-    int64_t created_ms;            /* 64: of the segment, for roll by time */
-    uint64_t manifest_generation;  /* 72: the least to be found; 0: there may be no manifest */
-    uint8_t zero_b[16];            /* 80 */
-};
 _Static_assert(sizeof(struct journal_mark) == sizeof(struct journal_entry), "on-disk layout");
-_Static_assert(offsetof(struct journal_mark, incarnation) == 8, "on-disk layout");
-_Static_assert(offsetof(struct journal_mark, position) == 32, "on-disk layout");
-_Static_assert(offsetof(struct journal_mark, manifest_generation) == 72, "on-disk layout");
-_Static_assert(offsetof(struct journal_mark, zero_b) == 80, "on-disk layout");
 
 #define JOURNAL_ENTRY_BYTES 96u
 #define JOURNAL_GROUP_HEADER_BYTES 64u

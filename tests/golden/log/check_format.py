@@ -175,6 +175,24 @@ def check_journal_bulk():
     expect("mark covers the reference", mark["next_offset"] > reference["base_offset"] + reference["last_offset_delta"], True)
 
 
+def check_journal_transaction():
+    """A group of version 3: a batch of a transaction and the marker that commits it."""
+    data = load("journal_transaction.bin")
+    group = decode("journal_group_header", data, BLOCK)
+    table = data[BLOCK:BLOCK + group["header_bytes"]]
+    expect("transaction group crc", group["crc"], crc32c(table[64:], crc32c(table[:60])))
+    expect("transaction version", group["version"], 3)
+    payload = data[BLOCK + group["header_bytes"]:]
+    entries = [decode("journal_entry", table, 64 + 96 * i) for i in range(group["entry_count"])]
+    expect("flags", [entry["flags"] for entry in entries], [1, 1 | 2 | 4])
+    expect("coordinator epoch", [entry["partition"] for entry in entries], [0, 9])
+    marker = payload[entries[1]["payload_position"]:][:entries[1]["length"]]
+    expect("marker", (len(marker), batch(marker, 0)[3]), (78, True))
+    expect("marker's attributes", struct.unpack(">H", marker[21:23])[0], 0x30)
+    expect("marker's key", struct.unpack(">hh", marker[66:70]), (0, 1))
+    expect("marker's value", struct.unpack(">hi", marker[71:77]), (0, 9))
+
+
 def check_segment():
     data = load("segment.bin")
     run = decode("run_header", data)
@@ -262,10 +280,26 @@ def check_checkpoint():
     expect("producer", producers[0]["producer_id"], 77)
 
 
+def check_checkpoint_transaction():
+    data = load("checkpoint_transaction.bin")
+    head = decode("checkpoint_header", data)
+    body = data[128:128 + head["body_bytes"]]
+    expect("crc of version 2", (head["crc"], head["body_crc"]), (crc32c(data[:124]), crc32c(body)))
+    expect("version 2", (head["version"], head["aborted_count"]), (2, 1))
+    producer = decode("format_producer", body, 128)
+    expect("open", (producer["transaction_first_offset"], producer["coordinator_epoch"]), (1005, 9))
+    aborted = decode("checkpoint_aborted", body, 256)
+    entry = decode("aborted_entry", aborted["entry"])
+    expect("aborted here", (aborted["incarnation"], entry["producer_id"], entry["first_offset"], entry["last_offset"], entry["last_stable_offset"]),
+           (0xA1, 77, 1000, 1003, 1004))
+    expect("body of version 2 is used up", 256 + 40, len(body))
+
+
 def main():
-    for check in (check_meta, check_journal, check_journal_bulk, check_segment, check_manifest, check_checkpoint):
+    for check in (check_meta, check_journal, check_journal_bulk, check_journal_transaction, check_segment, check_manifest, check_checkpoint,
+                  check_checkpoint_transaction):
         check()
-    expect("number of layouts", len(LAYOUTS), 17)
+    expect("number of layouts", len(LAYOUTS), 18)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

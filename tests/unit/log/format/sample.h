@@ -14,6 +14,7 @@ struct sample {
     int64_t producer_id; /* -1: none */
     int32_t base_sequence;
     int64_t max_timestamp_ms;
+    bool is_transactional;
 };
 
 /* Writes sample->bytes bytes at batch. */
@@ -25,7 +26,8 @@ sample_batch(uint8_t *batch, const struct sample *sample)
     put_u32_be(batch + RECORD_BATCH_LENGTH, sample->bytes - RECORD_BATCH_LENGTH_END);
     put_u32_be(batch + RECORD_BATCH_LEADER_EPOCH, (uint32_t)sample->leader_epoch);
     batch[RECORD_BATCH_MAGIC] = RECORD_BATCH_MAGIC_V2;
-    put_u16_be(batch + RECORD_BATCH_ATTRIBUTES, 0);
+    put_u16_be(batch + RECORD_BATCH_ATTRIBUTES,
+               sample->is_transactional ? RECORD_ATTRIBUTES_TRANSACTIONAL : 0);
     put_u32_be(batch + RECORD_BATCH_LAST_OFFSET_DELTA, sample->record_count - 1);
     put_u64_be(batch + RECORD_BATCH_BASE_TIMESTAMP, (uint64_t)sample->max_timestamp_ms);
     put_u64_be(batch + RECORD_BATCH_MAX_TIMESTAMP, (uint64_t)sample->max_timestamp_ms);

@@ -97,7 +97,7 @@ Test(checkpoint_format, impossible_fields_are_refused_even_with_a_right_crc, .ti
     reseal();
     cr_assert_eq(checkpoint_decode(&decoder, buffer, FORMAT_BLOCK_BYTES), RC_CORRUPT);
     (void)build(sizeof(buffer));
-    put_u32_le(buffer + 8, FORMAT_VERSION + 1);
+    put_u32_le(buffer + 8, CHECKPOINT_VERSION_TRANSACTIONS + 1);
     reseal();
     cr_assert_eq(checkpoint_decode(&decoder, buffer, FORMAT_BLOCK_BYTES), RC_NEWER_FORMAT);
 }

@@ -3,6 +3,7 @@
  * tests/golden/log byte by byte; tests/golden/log/check_format.py reads the same files from
  * FORMAT.md alone. A change of layout is a new FORMAT_VERSION and new files beside the old ones.
  * EAGRE_GOLDEN_WRITE=1 writes the files instead. */
+#include "engine/record/record_marker.h"
 #include "log/format/checkpoint_format.h"
 #include "log/format/journal_format.h"
 #include "log/format/manifest_format.h"
@@ -289,4 +290,91 @@ Test(golden, checkpoint, .timeout = 5)
     checkpoint_encode_producer(&encoder, &producer);
     cr_assert_eq(checkpoint_encode_end(&encoder), FORMAT_BLOCK_BYTES);
     expect_golden("checkpoint.bin", FORMAT_BLOCK_BYTES);
+}
+
+/* A group of version 3: a batch of a transaction, and the marker that commits it. */
+Test(golden, journal_transaction, .timeout = 5)
+{
+    uint8_t *table = image + FORMAT_BLOCK_BYTES;
+    uint8_t *payload = image + 2 * (size_t)FORMAT_BLOCK_BYTES;
+    struct journal_entry *entries = (void *)(table + JOURNAL_GROUP_HEADER_BYTES);
+    struct journal_file_header file = {.tile_idx = 1, .file_idx = 2, .file_bytes = 1 << 22};
+    struct journal_group_header header = {
+        .version = JOURNAL_GROUP_VERSION_TRANSACTIONS,
+        .tile_idx = 1,
+        .epoch = journal_epoch_next(journal_epoch_next(0, 0), 0x123456789a),
+        .number = 44,
+        .durable_through = 43,
+        .payload_bytes = 200 + RECORD_MARKER_BYTES,
+        .entry_count = 2,
+        .file_sequence = 6,
+        .previous_header_crc = 0xdeadbeef,
+        .block = 1,
+    };
+    const struct record_marker marker = {
+        .producer_id = 77,
+        .timestamp_ms = 1700000000789,
+        .coordinator_epoch = 9,
+        .producer_epoch = 0,
+        .is_commit = true,
+    };
+    struct sample transactional = first;
+
+    transactional.is_transactional = true;
+    memcpy(file.node_uuid, uuid, sizeof(uuid));
+    journal_file_header_encode(&file, image);
+    memset(payload, 0, FORMAT_BLOCK_BYTES);
+    sample_batch(payload, &transactional);
+    record_marker_build(&marker, payload + 200);
+    record_batch_patch(payload + 200, 1003, 2);
+    journal_entry_data(&entries[0], 0xa1, payload, 0, 1700000000789);
+    journal_entry_data(&entries[1], 0xa1, payload + 200, 200, 1700000000789);
+    (void)journal_table_seal(table, &header);
+    expect_golden("journal_transaction.bin", 3 * (size_t)FORMAT_BLOCK_BYTES);
+}
+
+/* A checkpoint of version 2: an open transaction and an aborted one. */
+Test(golden, checkpoint_transaction, .timeout = 5)
+{
+    struct checkpoint_header header = {
+        .generation = 6,
+        .tile_idx = 1,
+        .journal_epoch = journal_epoch_next(0, 0x55),
+        .replay_from = 44,
+        .created_ms = 1700000002000,
+    };
+    struct checkpoint_partition open = {
+        .incarnation = 0xa1,
+        .partition = 5,
+        .state = CHECKPOINT_OPEN,
+        .segment_base_offset = 1000,
+        .durable_position = 4096,
+        .next_offset = 1010,
+        .high_watermark = 1010,
+        .max_timestamp_ms = -1,
+    };
+    struct format_producer producer = {
+        .incarnation = 0xa1,
+        .producer_id = 77,
+        .last_append_ms = 1700000000789,
+        .batch_count = 1,
+        .coordinator_epoch = 9,
+        .batches = {{.first_sequence = 12, .last_sequence = 14, .base_offset = 1005}},
+        .transaction_first_offset = 1005,
+    };
+    struct checkpoint_aborted aborted = {.incarnation = 0xa1,
+                                         .entry = {.producer_id = 77,
+                                                   .first_offset = 1000,
+                                                   .last_offset = 1003,
+                                                   .last_stable_offset = 1004}};
+    struct checkpoint_encoder encoder;
+
+    memcpy(header.node_uuid, uuid, sizeof(uuid));
+    memcpy(open.topic_id, uuid, sizeof(uuid));
+    checkpoint_encode_begin(&encoder, image, sizeof(image), &header);
+    checkpoint_encode_partition(&encoder, &open, NULL);
+    checkpoint_encode_producer(&encoder, &producer);
+    checkpoint_encode_aborted(&encoder, &aborted);
+    cr_assert_eq(checkpoint_encode_end(&encoder), FORMAT_BLOCK_BYTES);
+    expect_golden("checkpoint_transaction.bin", FORMAT_BLOCK_BYTES);
 }

@@ -70,7 +70,7 @@ Test(journal_table, newer_version_is_refused_by_name, .timeout = 5)
     struct journal_group_header header;
 
     build();
-    put_u16_le(table + 4, JOURNAL_GROUP_VERSION_BULK + 1);
+    put_u16_le(table + 4, JOURNAL_GROUP_VERSION_TRANSACTIONS + 1);
     reseal();
     cr_assert_eq(journal_table_check(table, FORMAT_BLOCK_BYTES, &header), RC_NEWER_FORMAT);
 }
