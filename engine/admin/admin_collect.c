@@ -275,21 +275,30 @@ group_at(void *ctx, uint32_t index, struct metrics_group_row *ret)
     return true;
 }
 
-/* In the copy of control's counters that is about to be exported. */
+/* What nobody counts, in the copy of control's counters that is about to be exported. */
 static void
-tell_left_out(struct admin *admin, const struct groups *groups)
+collect_asked(struct admin *admin, const struct control *control)
 {
+    const struct groups *groups = control_groups(control);
+    struct disk_facts facts = {.free_bytes = 0};
     struct group_view view;
     uint64_t offsets = 0;
     uint32_t cursor = 0;
+    enum rc rc = control_disk_facts(control, &facts);
 
     while (groups != NULL && groups_next(groups, &cursor, &view))
         offsets += view.offset_count;
-    for (uint32_t i = 0; i < admin->tile_count; i++)
-        if (admin->tiles[i].owner == METRICS_CONTROL)
-            metrics_set(&admin->tiles[i],
-                        METRIC_GROUP_LAG_LEFT_OUT,
-                        offsets > ADMIN_LAG_OFFSETS_MAX ? offsets - ADMIN_LAG_OFFSETS_MAX : 0);
+    for (uint32_t i = 0; i < admin->tile_count; i++) {
+        if (admin->tiles[i].owner != METRICS_CONTROL)
+            continue;
+        metrics_set(&admin->tiles[i],
+                    METRIC_GROUP_LAG_LEFT_OUT,
+                    offsets > ADMIN_LAG_OFFSETS_MAX ? offsets - ADMIN_LAG_OFFSETS_MAX : 0);
+        if (rc != RC_OK)
+            continue;
+        metrics_set(&admin->tiles[i], METRIC_DISK_FREE_BYTES, facts.free_bytes);
+        metrics_set(&admin->tiles[i], METRIC_DISK_TOTAL_BYTES, facts.total_bytes);
+    }
 }
 
 void
@@ -306,7 +315,7 @@ admin__export(struct control *control, void *ctx)
     };
 
     admin__sample_lag(admin, control);
-    tell_left_out(admin, control_groups(control));
+    collect_asked(admin, control);
     admin->walked = control;
     metrics_export(&config, &writer);
     if (writer.failed) {

@@ -292,6 +292,12 @@ control_find_topic(const struct control *control, struct bytes name, struct cont
     return true;
 }
 
+enum rc
+control_disk_facts(const struct control *control, struct disk_facts *ret_facts)
+{
+    return disk_facts(control->config.disk, ret_facts);
+}
+
 const struct groups *
 control_groups(const struct control *control)
 {
