@@ -19,7 +19,7 @@ WORKERS = ("a", "b", "c")
 RATE = 800  # records per second: workers and this script share two cores
 ROUND_SECONDS = 7  # what a round takes, roughly; only sizes the input
 SLEEP_SECONDS = 8.0  # longer than the session of a worker
-KINDS = ("worker", "worker", "workers", "server", "server", "both", "both", "sleeper")
+KINDS = os.environ.get("KINDS", "worker,server,both,workers,server,both,sleeper,worker").split(",")
 
 suite = Suite("soak")
 server = Server("--group.initial.rebalance.delay.ms", "100ms")
