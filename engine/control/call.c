@@ -297,6 +297,7 @@ start_call(struct control *control, uint32_t gate, const struct request *request
         .serial = ++control->call_serial,
         .arena = kafka_arena_over(block, block_bytes),
     };
+    memcpy(call->peer, request->u.kafka.peer, sizeof(call->peer));
     control->call_count++;
     const struct control_api *api = control__api(header.api_key);
     time_begin(control, call);

@@ -3,6 +3,8 @@
  */
 #include "engine/control/control_internal.h"
 
+#include <stdio.h>
+
 uint64_t
 control__call_token(const struct control *control, const struct control_call *call)
 {
@@ -19,13 +21,48 @@ control__group_answer(void *ctx, uint64_t token, const void *response)
     control__call_finish(control, call, response);
 }
 
+#define HOST_BYTES_MAX 48u
+
+/* As Kafka's InetAddress.toString() says it: "/127.0.0.1", "/0:0:0:0:0:0:0:1"; empty when it is not
+ * known. */
+static struct bytes
+host_text(const uint8_t peer[16], char text[HOST_BYTES_MAX])
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    static const uint8_t none[16];
+    int count = 0;
+
+    if (memcmp(peer, none, sizeof(none)) == 0)
+        return (struct bytes){0};
+    if (memcmp(peer, mapped, sizeof(mapped)) == 0)
+        count = snprintf(
+            text, HOST_BYTES_MAX, "/%u.%u.%u.%u", peer[12], peer[13], peer[14], peer[15]);
+    else
+        count = snprintf(text,
+                         HOST_BYTES_MAX,
+                         "/%x:%x:%x:%x:%x:%x:%x:%x",
+                         get_u16_be(peer),
+                         get_u16_be(peer + 2),
+                         get_u16_be(peer + 4),
+                         get_u16_be(peer + 6),
+                         get_u16_be(peer + 8),
+                         get_u16_be(peer + 10),
+                         get_u16_be(peer + 12),
+                         get_u16_be(peer + 14));
+    return (struct bytes){(const uint8_t *)text, (size_t)count};
+}
+
+/* host: memory for the text, which the coordinator copies. */
 static struct group_call
-group_call(const struct control *control, const struct control_call *call)
+group_call(const struct control *control,
+           const struct control_call *call,
+           char host[HOST_BYTES_MAX])
 {
     return (struct group_call){
         .token = control__call_token(control, call),
         .version = call->header.api_version,
         .client_id = call->header.client_id,
+        .client_host = host_text(call->peer, host),
     };
 }
 
@@ -238,7 +275,8 @@ group_unready_of(struct control *control, struct control_call *call, struct kafk
 static void
 group_dispatch(struct control *control, struct control_call *call)
 {
-    struct group_call who = group_call(control, call);
+    char host[HOST_BYTES_MAX];
+    struct group_call who = group_call(control, call, host);
     struct group_time time = control__group_time(control);
     struct groups *groups = control->groups;
 

@@ -41,6 +41,7 @@ struct control_call {
     struct bytes body;
     uint8_t *reply;
     uint32_t reply_capacity;
+    uint8_t peer[16]; /* as in struct request */
     struct kafka_request_header header;
     uint8_t *block;             /* of the pool: message and items */
     uint8_t *extra;             /* of the pool: items that the request does not name; or NULL */

@@ -8,6 +8,8 @@
 #include "engine/base/diag.h"
 #include "engine/base/rc.h"
 
+#define TCP_ADDRESS_BYTES 16u /* IPv6; IPv4 as ::ffff:a.b.c.d */
+
 struct tcp;
 struct tcp_ops {
     enum rc (*listen)(struct tcp *tcp,
@@ -19,6 +21,7 @@ struct tcp_ops {
     void (*shutdown)(struct tcp *tcp, int fd);
     void (*close)(struct tcp *tcp, int fd);
     void (*peer)(struct tcp *tcp, int fd, char *text, size_t capacity);
+    void (*peer_address)(struct tcp *tcp, int fd, uint8_t ret[TCP_ADDRESS_BYTES]);
 };
 struct tcp {
     const struct tcp_ops *ops;
@@ -57,6 +60,12 @@ static inline void
 tcp_peer(struct tcp *tcp, int fd, char *text, size_t capacity)
 {
     tcp->ops->peer(tcp, fd, text, capacity);
+}
+/* The peer's address in network order, without the port; all zero when it is not known. */
+static inline void
+tcp_peer_address(struct tcp *tcp, int fd, uint8_t ret[TCP_ADDRESS_BYTES])
+{
+    tcp->ops->peer_address(tcp, fd, ret);
 }
 
 #endif

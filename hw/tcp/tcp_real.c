@@ -125,11 +125,33 @@ real_peer(struct tcp *tcp, int fd, char *text, size_t capacity)
     snprintf(text, capacity, v6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+static void
+real_peer_address(struct tcp *tcp, int fd, uint8_t ret[TCP_ADDRESS_BYTES])
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    struct sockaddr_storage address;
+    socklen_t bytes = sizeof(address);
+
+    (void)tcp;
+    memset(ret, 0, TCP_ADDRESS_BYTES);
+    if (getpeername(fd, (struct sockaddr *)&address, &bytes) != 0)
+        return;
+    if (address.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&address;
+        memcpy(ret, &v6->sin6_addr, sizeof(v6->sin6_addr));
+    } else if (address.ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&address;
+        memcpy(ret, mapped, sizeof(mapped));
+        memcpy(ret + sizeof(mapped), &v4->sin_addr, sizeof(v4->sin_addr));
+    }
+}
+
 static const struct tcp_ops real_ops = {
     .listen = real_listen,
     .shutdown = real_shutdown,
     .close = real_close,
     .peer = real_peer,
+    .peer_address = real_peer_address,
 };
 
 struct tcp *

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TCP_SIM_BUFFER_BYTES 65536u
 #define TCP_SIM_PORT_FIRST 40000u
@@ -128,11 +129,29 @@ sim_peer(struct tcp *tcp, int fd, char *text, size_t capacity)
     (void)snprintf(text, capacity, "10.0.%u.%u:%u", idx / 250, idx % 250 + 1, 1024 + idx);
 }
 
+static void
+sim_peer_address(struct tcp *tcp, int fd, uint8_t ret[TCP_ADDRESS_BYTES])
+{
+    struct tcp_sim *sim = tcp_sim_of(tcp);
+    const struct tcp_sim_connection *connection = tcp_sim__connection(sim, fd);
+
+    memset(ret, 0, TCP_ADDRESS_BYTES);
+    if (connection == NULL)
+        return;
+    uint32_t idx = (uint32_t)(connection - sim->connections);
+    ret[10] = 0xff;
+    ret[11] = 0xff;
+    ret[12] = 10; /* as sim_peer() says */
+    ret[14] = (uint8_t)(idx / 250);
+    ret[15] = (uint8_t)(idx % 250 + 1);
+}
+
 static const struct tcp_ops tcp_sim_ops = {
     .listen = sim_listen,
     .shutdown = sim_shutdown,
     .close = sim_close,
     .peer = sim_peer,
+    .peer_address = sim_peer_address,
 };
 
 /* ---- life ---- */

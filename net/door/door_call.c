@@ -195,6 +195,9 @@ call_issue_one(struct door *door, uint32_t idx)
     request->u.kafka.reply = call_reply_at(door, idx);
     request->u.kafka.reply_capacity = call->message != DOOR_NONE ? DOOR_MESSAGE_BYTES
                                                                  : DOOR_CALL_REPLY_BYTES;
+    memcpy(request->u.kafka.peer,
+           door__session(door, call->session)->peer.ip,
+           sizeof(request->u.kafka.peer));
     return true;
 }
 

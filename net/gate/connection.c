@@ -42,6 +42,7 @@ connection__open(struct gate *gate, int fd)
     connection->generation = kept.generation + 1;
     connection_move(connection, CONNECTION_OPEN);
     connection->fd = fd;
+    tcp_peer_address(gate->config.tcp, fd, connection->peer);
     connection->block = idx; /* its base block */
     connection->receive_bytes = GATE_BASE_BYTES;
     connection->slot = GATE_NONE;

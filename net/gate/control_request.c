@@ -40,6 +40,12 @@ control_send(struct gate *gate, uint32_t slot_idx)
     request->u.kafka.frame_bytes = slot->frame_bytes;
     request->u.kafka.reply = slot->reply + KAFKA_FRAME_PREFIX_BYTES;
     request->u.kafka.reply_capacity = slot->reply_capacity - KAFKA_FRAME_PREFIX_BYTES;
+    if (slot->connection == GATE_NONE)
+        memset(request->u.kafka.peer, 0, sizeof(request->u.kafka.peer));
+    else
+        memcpy(request->u.kafka.peer,
+               gate__connection(gate, slot->connection)->peer,
+               sizeof(request->u.kafka.peer));
     return true;
 }
 

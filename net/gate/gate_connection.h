@@ -15,7 +15,6 @@
 #include "net/kafka/kafka_produce.h"
 #include "net/gate/quota_table.h"
 #include "net/request/topic_snapshot.h"
-
 #include "net/gate/gate.h"
 
 /* Contiguous memory that a connection receives into; requests in flight point into it. */
@@ -150,7 +149,8 @@ struct gate_connection {
     uint32_t next_muted;
     struct quota_client muted_for;
     uint64_t muted_until_ns; /* no request is begun before */
-    uint32_t fetch_hint;     /* bytes of response memory for the next single-partition read */
+    uint8_t peer[TCP_ADDRESS_BYTES];
+    uint32_t fetch_hint; /* bytes of response memory for the next single-partition read */
 };
 
 struct gate;

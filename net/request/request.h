@@ -147,6 +147,7 @@ struct request {
             uint32_t frame_bytes;
             /* Too small: RC_NO_MEMORY, and response.bytes tells what is needed. */
             uint32_t reply_capacity;
+            uint8_t peer[16]; /* who asks: IPv6, or IPv4 as ::ffff:a.b.c.d; zero: not known */
         } kafka;
         struct {
             const void *snapshot; /* the one given back; the same is in ctx */

@@ -232,7 +232,9 @@ def tools_of_kafka_python():
                                  consumer_timeout_ms=3000)
     check(sum(1 for _ in reader) == 3000, "records read")
     reader.commit()
-    check(client.describe_consumer_groups(["python"])[0].state == "Stable", "state with a member")
+    described = client.describe_consumer_groups(["python"])[0]
+    check(described.state == "Stable", "state with a member")
+    check([m.client_host for m in described.members] == ["/127.0.0.1"], f"hosts of members: {described.members}")
     check(dict(client.delete_consumer_groups(["python"]))["python"] is NonEmptyGroupError, "a group with members was deleted")
     reader.close()
     results = dict(client.delete_consumer_groups(["python", "no-such-group"]))

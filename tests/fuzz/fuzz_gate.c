@@ -73,7 +73,15 @@ fuzz_close(struct tcp *tcp, int fd)
 }
 
 static const struct io_ops fuzz_io_ops = {.submit = fuzz_submit};
-static const struct tcp_ops fuzz_tcp_ops = {.shutdown = fuzz_shutdown, .close = fuzz_close};
+static void
+fuzz_peer_address(struct tcp *tcp, int fd, uint8_t ret[TCP_ADDRESS_BYTES])
+{
+    (void)tcp;
+    memset(ret, fd, TCP_ADDRESS_BYTES);
+}
+
+static const struct tcp_ops fuzz_tcp_ops = {
+    .shutdown = fuzz_shutdown, .close = fuzz_close, .peer_address = fuzz_peer_address};
 
 /* Every request is answered somehow; batches and frames are read to their last byte, as the tiles
  * would. */

@@ -110,6 +110,10 @@ Test(tcp_sim, bytes_travel_both_ways_after_their_latency)
     int fd = net_connect(&net, &client);
     tcp_peer(net.tcp, fd, text, sizeof(text));
     cr_assert_str_eq(text, "10.0.0.1:1024");
+    static const uint8_t same[TCP_ADDRESS_BYTES] = {[10] = 0xff, [11] = 0xff, [12] = 10, [15] = 1};
+    uint8_t binary[TCP_ADDRESS_BYTES];
+    tcp_peer_address(net.tcp, fd, binary);
+    cr_assert_arr_eq(binary, same, sizeof(binary));
     cr_assert_eq(tcp_sim_client_send(net.tcp, client, "hello", 5), 5);
     submit(&net, IO_RECV, fd, text, sizeof(text));
     struct io_completion completion;

@@ -143,6 +143,14 @@ Test(tcp_peer, names_the_other_end_or_says_that_it_cannot, .timeout = 10)
     snprintf(expected, sizeof(expected), "127.0.0.1:%u", ntohs(address.sin_port));
     tcp_peer(tcp_real(), fd, text, sizeof(text));
     cr_assert_str_eq(text, expected);
+    static const uint8_t loopback[TCP_ADDRESS_BYTES] = {
+        [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1};
+    static const uint8_t none[TCP_ADDRESS_BYTES];
+    uint8_t binary[TCP_ADDRESS_BYTES];
+    tcp_peer_address(tcp_real(), fd, binary);
+    cr_assert_arr_eq(binary, loopback, sizeof(binary));
+    tcp_peer_address(tcp_real(), 9999, binary);
+    cr_assert_arr_eq(binary, none, sizeof(binary));
     tcp_peer(tcp_real(), fd, text, 5); /* cut, not overrun */
     cr_assert_str_eq(text, "127.");
     tcp_shutdown(tcp_real(), fd);

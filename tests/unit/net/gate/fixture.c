@@ -82,7 +82,15 @@ fake_close(struct tcp *tcp, int fd)
     stream->server_closed = true;
 }
 
-static const struct tcp_ops fake_tcp_ops = {.shutdown = fake_shutdown, .close = fake_close};
+static void
+fake_peer_address(struct tcp *tcp, int fd, uint8_t ret[TCP_ADDRESS_BYTES])
+{
+    (void)tcp;
+    memset(ret, fd, TCP_ADDRESS_BYTES);
+}
+
+static const struct tcp_ops fake_tcp_ops = {
+    .shutdown = fake_shutdown, .close = fake_close, .peer_address = fake_peer_address};
 
 static void
 fixture_ring(struct ring *ring, uint32_t slot_bytes, uint32_t slots)
