@@ -295,6 +295,8 @@ control_find_topic(const struct control *control, struct bytes name, struct cont
 enum rc
 control_disk_facts(const struct control *control, struct disk_facts *ret_facts)
 {
+    if (control->config.disk == NULL)
+        return RC_NOT_FOUND;
     return disk_facts(control->config.disk, ret_facts);
 }
 

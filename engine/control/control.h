@@ -231,7 +231,7 @@ control_next_topic(const struct control *control, uint32_t *cursor, struct contr
 bool control_find_topic(const struct control *control,
                         struct bytes name,
                         struct control_topic_view *ret) MUST_USE;
-/* Facts of the data directory, its free space as it is now. */
+/* Facts of the data directory, its free space as it is now; RC_NOT_FOUND: it has none (tests). */
 enum rc control_disk_facts(const struct control *control, struct disk_facts *ret_facts) MUST_USE;
 /* The coordinator's groups, to be viewed on control's thread; NULL before there are any. */
 const struct groups *control_groups(const struct control *control);
