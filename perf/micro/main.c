@@ -79,6 +79,8 @@ main(int argc, char **argv)
         micro_nic();
     if (only == NULL || strcmp(only, "session") == 0)
         micro_session();
+    if ((only == NULL || strcmp(only, "stream") == 0) && micro_stream(directory) != 0)
+        return 1;
     if (only == NULL || strcmp(only, "commit") == 0)
         return micro_commit(directory);
     return 0;

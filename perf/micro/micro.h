@@ -20,6 +20,8 @@ void micro_hash(void);
 void micro_batch(void);
 void micro_session(void);
 void micro_nic(void);
+/* directory as below. */
+int micro_stream(const char *directory);
 /* directory: on the device to be measured; a temporary data directory is made below it. */
 int micro_commit(const char *directory);
 
