@@ -47,6 +47,7 @@ def run_bench(peer, path, options, prefix):
         command += ["--server-pid", str(pid)]
     if peer.extra:
         command += ["--extra", peer.extra]
+    command += ["--set", f"warmup_seconds={options.warmup}"]
     if options.seconds:
         command += ["--set", f"seconds={options.seconds}"]
     for assignment in options.set:
@@ -128,6 +129,7 @@ def main():
     parser.add_argument("--workloads", nargs="+", default=list(DEFAULT_WORKLOADS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0)
+    parser.add_argument("--warmup", type=float, default=5, help="seconds; a Java virtual machine needs some")
     parser.add_argument("--set", action="append", default=[], help="key=value of the workload")
     parser.add_argument("--directory", help="where data live (default: a temporary directory)")
     parser.add_argument("--no-probes", action="store_true")

@@ -162,6 +162,7 @@ struct bench_result {
     uint64_t batches;
     uint64_t bytes; /* of values */
     uint64_t failed;
+    uint64_t failed_warm; /* before measuring: a broker may still look for its leaders */
     uint64_t
         late_batches; /* could not be handed over when due: the broker or this process is behind */
     struct histogram ack;        /* due -> acknowledged */

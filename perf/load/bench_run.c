@@ -56,7 +56,10 @@ run_acked(void *ctx, const struct bench_batch *batch, bool is_stored)
     run->paces[batch->producer].in_flight--;
     run->under_way--;
     if (!is_stored) {
-        result->failed += batch->count;
+        if (run->is_measuring)
+            result->failed += batch->count;
+        else
+            result->failed_warm += batch->count;
         return;
     }
     run->stored[(size_t)batch->producer * run->partitions + batch->partition] =

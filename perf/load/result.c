@@ -71,7 +71,7 @@ run_json(const struct bench_result *result)
                                : 0;
 
     return json_pack(
-        "{s:s,s:f,s:f,s:I,s:I,s:I,s:f,s:f,s:I,s:I,s:o,s:o,s:o,s:o,s:f,s:f,s:{s:I,s:I,s:I,s:I}}",
+        "{s:s,s:f,s:f,s:I,s:I,s:I,s:f,s:f,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:f,s:f,s:{s:I,s:I,s:I,s:I}}",
         "loop",
         result->is_open_loop ? "open" : "closed",
         "rate",
@@ -90,6 +90,8 @@ run_json(const struct bench_result *result)
         (double)result->bytes / seconds / 1e6,
         "failed",
         (json_int_t)result->failed,
+        "failed_warm",
+        (json_int_t)result->failed_warm,
         "late_batches",
         (json_int_t)result->late_batches,
         "latency",
