@@ -182,35 +182,48 @@ handle_topics(void *ctx, const struct http_request *request, struct http_answer 
     answer_document(admin, document, ret);
 }
 
+/* The document that a question builds about all, or about the one that the query names. */
 static void
-handle_groups(void *ctx, const struct http_request *request, struct http_answer *ret)
+handle_ids(struct admin *admin,
+           const char *id,
+           void (*build)(struct control *control, void *ctx),
+           struct http_answer *ret)
 {
-    struct admin *admin = ctx;
-    const char *group = http_query(request, "group");
-
     if (!control_answered(admin->config.control)) {
         http_answer_error(ret, 503, "control does not answer");
         return;
     }
     json_decref(admin->document);
     admin->document = NULL;
-    admin->want_group = NULL;
-    if (group != NULL) {
-        size_t count = strnlen(group, ADMIN_GROUP_BYTES_MAX - 1);
-        bytes_copy(admin->group_name, ADMIN_GROUP_BYTES_MAX - 1, group, count);
-        admin->group_name[count] = '\0';
-        admin->want_group = admin->group_name;
+    admin->want_id = NULL;
+    if (id != NULL) {
+        size_t count = strnlen(id, ADMIN_ID_BYTES_MAX - 1);
+        bytes_copy(admin->want_text, ADMIN_ID_BYTES_MAX - 1, id, count);
+        admin->want_text[count] = '\0';
+        admin->want_id = admin->want_text;
     }
-    if (!ask_control(admin, admin__build_groups)) {
+    if (!ask_control(admin, build)) {
         http_answer_error(ret, 503, "control does not answer");
         return;
     }
     json_t *document = admin->document;
     admin->document = NULL;
     if (document == NULL)
-        http_answer_error(ret, 404, "no such group");
+        http_answer_error(ret, 404, "no such id");
     else
         answer_document(admin, document, ret);
+}
+
+static void
+handle_groups(void *ctx, const struct http_request *request, struct http_answer *ret)
+{
+    handle_ids(ctx, http_query(request, "group"), admin__build_groups, ret);
+}
+
+static void
+handle_transactions(void *ctx, const struct http_request *request, struct http_answer *ret)
+{
+    handle_ids(ctx, http_query(request, "id"), admin__build_transactions, ret);
 }
 
 static void
@@ -232,6 +245,7 @@ static const struct http_route routes[] = {
     {"GET", "/readyz", handle_ready},
     {"GET", "/api/v1/topics", handle_topics},
     {"GET", "/api/v1/groups", handle_groups},
+    {"GET", "/api/v1/transactions", handle_transactions},
     {"GET", "/api/v1/tiles", handle_tiles},
 };
 

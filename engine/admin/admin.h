@@ -6,7 +6,9 @@
  *   GET /readyz          200 when topics are served, 503 before and while stopping
  *   GET /api/v1/topics   topics; ?partitions=1 adds each partition
  *   GET /api/v1/groups   consumer groups with their lag; ?group=NAME: one, with members and offsets
- *   GET /api/v1/tiles    cores, tiles, where their time goes, gates, log tiles, the recovery report
+ *   GET /api/v1/transactions   transactional ids; ?id=NAME: one, with the partitions of its
+ * transaction GET /api/v1/tiles    cores, tiles, where their time goes, gates, log tiles, the
+ * recovery report
  *
  * Handlers run on HTTP's own thread. What other cores count is read relaxed; control's tables are
  * looked at by a question that control runs in its own poll (control_ask), waited for ADMIN_WAIT_MS

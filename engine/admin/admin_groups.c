@@ -2,9 +2,8 @@
  * control's thread. */
 #include "engine/admin/admin_internal.h"
 
-/* Ids are any bytes; what is not UTF-8 is shown as U+FFFD, what is not there as null. */
-static json_t *
-text_of(struct bytes bytes)
+json_t *
+admin__text(struct bytes bytes)
 {
     json_t *text = bytes.at == NULL ? json_null()
                                     : json_stringn((const char *)bytes.at, bytes.count);
@@ -23,7 +22,7 @@ build_offset(const struct admin_offset *offset)
 {
     json_t *row = json_object();
 
-    json_object_set_new(row, "topic", text_of(offset->offset.topic));
+    json_object_set_new(row, "topic", admin__text(offset->offset.topic));
     set_number(row, "partition", offset->offset.partition);
     json_object_set_new(row, "committed_offset", json_integer(offset->offset.offset));
     json_object_set_new(row, "commit_ms", json_integer(offset->offset.commit_ms));
@@ -44,10 +43,10 @@ build_members(const struct groups *groups, struct bytes id)
 
     while (groups_next_member(groups, id, &cursor, &member)) {
         json_t *row = json_object();
-        json_object_set_new(row, "member", text_of(member.id));
-        json_object_set_new(row, "instance", text_of(member.instance));
-        json_object_set_new(row, "client", text_of(member.client_id));
-        json_object_set_new(row, "host", text_of(member.client_host));
+        json_object_set_new(row, "member", admin__text(member.id));
+        json_object_set_new(row, "instance", admin__text(member.instance));
+        json_object_set_new(row, "client", admin__text(member.client_id));
+        json_object_set_new(row, "host", admin__text(member.client_host));
         json_array_append_new(members, row);
     }
     return members;
@@ -76,7 +75,7 @@ build_group(struct admin *admin,
         if (list != NULL)
             json_array_append_new(list, build_offset(&offset));
     }
-    json_object_set_new(row, "group", text_of(view->id));
+    json_object_set_new(row, "group", admin__text(view->id));
     json_object_set_new(row, "state", json_string(group_state_name(view->state)));
     json_object_set_new(row, "generation", json_integer(view->generation));
     set_number(row, "member_count", view->member_count);
@@ -100,7 +99,7 @@ admin__build_groups(struct control *control, void *ctx)
     admin->walked = control;
     json_t *rows = json_array();
     while (groups != NULL && groups_next(groups, &cursor, &view)) {
-        const char *wanted = admin->want_group;
+        const char *wanted = admin->want_id;
         json_t *list = wanted != NULL ? json_array() : NULL;
         if (wanted != NULL &&
             (view.id.count != strlen(wanted) || memcmp(view.id.at, wanted, view.id.count) != 0)) {
@@ -114,7 +113,7 @@ admin__build_groups(struct control *control, void *ctx)
         }
         json_array_append_new(rows, row);
     }
-    if (admin->want_group != NULL) {
+    if (admin->want_id != NULL) {
         admin->document = json_incref(json_array_get(rows, 0));
         json_decref(rows);
         return;

@@ -13,7 +13,8 @@
 /* Committed offsets that lag is computed of and told, over all groups: one scrape's work on
  * control's thread stays below some milliseconds. More are counted as left out. */
 #define ADMIN_LAG_OFFSETS_MAX 16384u
-#define ADMIN_GROUP_BYTES_MAX 1025u /* of a group id in a question, with the NUL */
+#define ADMIN_ID_BYTES_MAX 1025u      /* of an id in a question, with the NUL */
+#define ADMIN_TRANSACTIONS_MAX 16384u /* told in one answer */
 #define ADMIN_TILES_MAX (ADMIN_CORES_MAX * CORE_TILES_MAX)
 
 struct admin {
@@ -27,8 +28,8 @@ struct admin {
     size_t text_bytes;
     /* a question's input and output */
     bool want_partitions;
-    char *want_group; /* NULL: all; [ADMIN_GROUP_BYTES_MAX] otherwise */
-    char group_name[ADMIN_GROUP_BYTES_MAX];
+    char *want_id; /* group or transactional id; NULL: all; [ADMIN_ID_BYTES_MAX] otherwise */
+    char want_text[ADMIN_ID_BYTES_MAX];
     json_t *document;
     /* copies that are exported, one per tile */
     struct metrics_tile *tiles; /* [tile_count] */
@@ -75,6 +76,11 @@ json_t *admin__build_tiles(struct admin *admin);
 
 /* admin_groups.c; on control's thread */
 void admin__build_groups(struct control *control, void *ctx);
+/* Ids are any bytes; what is not UTF-8 is shown as U+FFFD, what is not there as null. */
+json_t *admin__text(struct bytes bytes);
+
+/* admin_transactions.c; on control's thread */
+void admin__build_transactions(struct control *control, void *ctx);
 
 /* admin_lag.c; on control's thread */
 struct admin_lag;

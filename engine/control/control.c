@@ -306,6 +306,12 @@ control_groups(const struct control *control)
     return control->groups;
 }
 
+const struct coordinator *
+control_transactions(const struct control *control)
+{
+    return control->transactions;
+}
+
 void
 control_partition(const struct control *control,
                   const struct control_topic_view *topic,

@@ -235,6 +235,7 @@ bool control_find_topic(const struct control *control,
 enum rc control_disk_facts(const struct control *control, struct disk_facts *ret_facts) MUST_USE;
 /* The coordinator's groups, to be viewed on control's thread; NULL before there are any. */
 const struct groups *control_groups(const struct control *control);
+const struct coordinator *control_transactions(const struct control *control);
 /* partition < view->partition_count. */
 void control_partition(const struct control *control,
                        const struct control_topic_view *topic,

@@ -335,6 +335,10 @@ def metrics_tell():
     until(lambda: any(v == 1 for k, v in server.metrics().items() if k.startswith("eagre_transactions{") and "ongoing" in k),
           "an open transaction")
     until(lambda: counter("eagre_transaction_age_milliseconds") > 500, "its age")
+    one = server.json("/api/v1/transactions?id=metrics")
+    check((one["state"], one["partitions"]) == ("Ongoing", [{"topic": "metrics", "partition": 0}]), str(one))
+    listed = {row["id"]: row for row in server.json("/api/v1/transactions")["transactions"]}
+    check(listed["metrics"]["partition_count"] == 1 and listed["both"]["start_ms"] == -1, str(listed["metrics"]))
     made.commit_transaction(SECONDS)
     until(lambda: counter("eagre_transaction_commits_total") >= 1, "its commit")
     until(lambda: counter("eagre_transaction_age_milliseconds") == 0, "no open transaction has an age")
