@@ -149,6 +149,38 @@ Test(metrics, exports_partitions_by_topic_and_number, .timeout = 10)
     HAS("eagre_partition_state{topic=\"orders\",partition=\"3\"} 0\n");
 }
 
+static bool
+two_offsets(void *ctx, uint32_t index, struct metrics_group_row *ret)
+{
+    static const char *const names[] = {"a\"b\\c\n", "caf\xc3\xa9"};
+
+    (void)ctx;
+    if (index == 2)
+        return false;
+    *ret = (struct metrics_group_row){
+        .group = {(const uint8_t *)names[index], strlen(names[index])},
+        .topic = {(const uint8_t *)"orders", 6},
+        .partition = index,
+        .values = {[METRIC_GROUP_LAG_RECORDS] = 7, [METRIC_GROUP_LAG_SECONDS] = 61005},
+    };
+    return true;
+}
+
+Test(metrics, exports_offsets_of_groups_of_any_name, .timeout = 10)
+{
+    struct metrics_export_config config = {
+        .tiles = tiles, .tile_count = ARRAY_COUNT(tiles), .group_at = two_offsets};
+    struct writer out = writer_over(text, sizeof(text) - 1);
+
+    metrics_export(&config, &out);
+    cr_assert(!out.failed);
+    text[writer_count(&out)] = '\0';
+    HAS("\neagre_group_lag_records{group=\"a\\\"b\\\\c\\\\x0a\",topic=\"orders\",partition=\"0\"} "
+        "7\n");
+    HAS("\neagre_group_lag_seconds{group=\"caf\\\\xc3\\\\xa9\",topic=\"orders\",partition=\"1\"} "
+        "61.005\n");
+}
+
 Test(metrics, tells_every_family_once_with_help_and_type, .timeout = 10)
 {
     char *line = text;

@@ -157,6 +157,59 @@ Test(disk_real, makes_the_last_part_of_the_root_and_leaks_no_descriptor)
 
 /* ---- names ---- */
 
+Test(disk_open_reading, names_what_is_not_there_and_makes_nothing, .timeout = 10)
+{
+    struct diag_trail trail = {""};
+    struct disk *looking;
+
+    cr_assert_eq(disk_open_reading("/tmp/eagre-none/of-this", &looking, &trail), RC_NOT_FOUND);
+    cr_assert_not_null(strstr(trail.text, "/tmp/eagre-none/of-this"));
+    cr_assert_neq(access("/tmp/eagre-none", F_OK), 0);
+}
+
+Test(disk_real, is_not_looked_at_while_it_is_served)
+{
+    struct diag_trail trail = {""};
+    struct disk *looking;
+    char pid[16];
+
+    cr_assert_eq(disk_open_reading(root, &looking, &trail), RC_BUSY);
+    snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    cr_assert_not_null(strstr(trail.text, pid));
+}
+
+Test(disk_real, is_only_read_by_those_who_look_and_they_keep_servers_out)
+{
+    struct disk *looking[2];
+    size_t count;
+    char text[4];
+    int fd;
+
+    write_file("file", "data");
+    disk_fini(disk);
+    disk = NULL;
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(disk_open_reading(root, &looking[i], NULL), RC_OK);
+    cr_assert_eq(disk_open_real(root, &disk, NULL), RC_BUSY);
+    cr_assert_eq(disk_open(looking[0], "file", DISK_READ, &fd), RC_OK);
+    cr_assert_eq(disk_read(looking[0], fd, text, sizeof(text), 0, &count), RC_OK);
+    cr_assert_eq(memcmp(text, "data", 4), 0);
+    cr_expect_eq(disk_write(looking[0], fd, "x", 1, 0), RC_DENIED);
+    cr_expect_eq(disk_truncate(looking[0], fd, 0), RC_DENIED);
+    cr_expect_eq(disk_allocate(looking[0], fd, 0, 4096), RC_DENIED);
+    cr_expect_eq(disk_sync(looking[0], fd), RC_DENIED);
+    disk_close(looking[0], fd);
+    cr_expect_eq(disk_open(looking[0], "file", DISK_READ | DISK_WRITE, &fd), RC_DENIED);
+    cr_expect_eq(disk_open(looking[0], "new", DISK_WRITE | DISK_CREATE, &fd), RC_DENIED);
+    cr_expect_eq(disk_rename(looking[0], "file", "other"), RC_DENIED);
+    cr_expect_eq(disk_unlink(looking[0], "file"), RC_DENIED);
+    cr_expect_eq(disk_make_directory(looking[0], "folder"), RC_DENIED);
+    cr_expect_eq(disk_sync_all(looking[0]), RC_DENIED);
+    for (int i = 0; i < 2; i++)
+        disk_fini(looking[i]);
+    cr_assert_eq(disk_open_real(root, &disk, NULL), RC_OK);
+}
+
 Test(disk_real, refuses_paths_that_leave_the_root)
 {
     static const char *const paths[] = {"", "/etc/passwd", "..", "../x", "a/../../x", "a/.."};
