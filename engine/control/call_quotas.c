@@ -302,13 +302,15 @@ control__altered_quota(const struct control *control,
         const struct kafka_alter_client_quotas_request_op *op = &entry->ops.at[i];
         enum quota_kind kind = kind_of(op->key);
         CHECK(kind < QUOTA_KIND_COUNT); /* checked when the request began */
-        quota.set &= (uint8_t) ~(1u << kind);
-        quota.set |= op->remove ? 0 : (uint8_t)(1u << kind);
+        uint32_t others = quota.set & ~(1u << kind);
+        quota.set = (uint8_t)(op->remove ? others : others | 1u << kind);
         quota.limits[kind] = op->remove ? 0 : op->value;
     }
     *ret_quota = quota;
-    return quota.set != before.set ||
-           memcmp(quota.limits, before.limits, sizeof(quota.limits)) != 0;
+    bool same = quota.set == before.set;
+    for (uint32_t kind = 0; kind < QUOTA_KIND_COUNT && same; kind++)
+        same = quota.limits[kind] == before.limits[kind];
+    return !same;
 }
 
 /* validate_only: whether there would be room, at this moment. */

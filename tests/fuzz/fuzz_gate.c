@@ -12,6 +12,7 @@
 
 #define RING_SLOTS 64u
 #define CLIENTS 2u
+#define MODE_LIMITS 16u /* clients have limits, and time goes by */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -109,6 +110,7 @@ fuzz_answer(struct ring *requests, struct ring *responses)
             world.touched ^= request.u.kafka.frame[request.u.kafka.frame_bytes - 1];
             memset(request.u.kafka.reply, 2, request.u.kafka.reply_capacity);
             response.bytes = 40;
+            response.base_offset = 5 * NS_PER_MS;
         }
         CHECK(ring_push(responses, &response, 1) == 1);
     }
@@ -132,6 +134,8 @@ static void
 fuzz_rounds(uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
+        if ((world.mode & MODE_LIMITS) != 0)
+            clock_sim_advance(&world.clock, 10 * NS_PER_MS);
         gate_tile_ops.poll(world.gate, clock_now_ns(&world.clock));
         fuzz_answer(&world.rings[0], &world.rings[1]);
         fuzz_answer(&world.rings[2], &world.rings[3]);
@@ -183,6 +187,21 @@ fuzz_topic(void)
     for (uint32_t i = 0; i < 2; i++)
         topic->partitions[i] = (struct partition_ref){.incarnation = 5 + i, .slot = i};
     response.u.topic = topic;
+    CHECK(ring_push(&world.rings[3], &response, 1) == 1);
+}
+
+/* Limits so low that nearly every answer mutes its connection. */
+static void
+fuzz_limits(void)
+{
+    static struct quota_snapshot snapshot = {.entity = {.is_default = true, .set = 7},
+                                             .burst_ns = NS_PER_S,
+                                             .pause_max_ns = 11 * NS_PER_S};
+    struct response response = {.kind = RESPONSE_QUOTA, .u.quota = &snapshot};
+
+    snapshot.entity.limits[QUOTA_PRODUCE] = 5000;
+    snapshot.entity.limits[QUOTA_FETCH] = 1000;
+    snapshot.entity.limits[QUOTA_REQUEST] = 1;
     CHECK(ring_push(&world.rings[3], &response, 1) == 1);
 }
 
@@ -241,6 +260,13 @@ fuzz_end(void)
     fuzz_rounds(4);
     clock_sim_advance(&world.clock, 700 * NS_PER_S); /* past every deadline */
     fuzz_rounds(10);
+    /* What a muted connection has received already is served in turn, a pause after each. */
+    for (uint32_t i = 0; (world.mode & MODE_LIMITS) != 0 && i < 4096; i++) {
+        if (atomic_load_explicit(&gauges->connections, memory_order_relaxed) == 0)
+            break;
+        clock_sim_advance(&world.clock, 3600 * NS_PER_S);
+        fuzz_rounds(4);
+    }
     CHECK(atomic_load_explicit(&gauges->connections, memory_order_relaxed) == 0);
     CHECK(atomic_load_explicit(&gauges->requests, memory_order_relaxed) == 0);
     CHECK(atomic_load_explicit(&gauges->fetches, memory_order_relaxed) == 0);
@@ -255,6 +281,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     fuzz_begin();
     world.mode = data[0];
+    if ((world.mode & MODE_LIMITS) != 0)
+        fuzz_limits();
     for (size_t at = 1; at < size;) {
         uint32_t length = data[at++];
         uint32_t count = (uint32_t)min_u64(length, size - at);

@@ -31,7 +31,8 @@ fixture_quota(
     }
     for (uint32_t i = 0; i < QUOTA_KIND_COUNT; i++) {
         snapshot->entity.limits[i] = limits[i];
-        snapshot->entity.set |= limits[i] > 0 ? (uint8_t)(1 << i) : 0;
+        if (limits[i] > 0)
+            snapshot->entity.set = (uint8_t)(snapshot->entity.set | 1u << i);
     }
     cr_assert_eq(ring_push(&fixture->control_responses, &response, 1), 1u);
     fixture_step(fixture);

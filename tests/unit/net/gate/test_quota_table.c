@@ -40,7 +40,7 @@ limit(struct quota_table *table, const char *name, enum quota_kind kind, double 
         snapshot.entity.name_count = (uint8_t)strlen(name);
         memcpy(snapshot.entity.name, name, snapshot.entity.name_count);
     }
-    snapshot.entity.set = value > 0 ? (uint8_t)(1u << kind) : 0;
+    snapshot.entity.set = (uint8_t)(value > 0 ? 1u << kind : 0u);
     snapshot.entity.limits[kind] = value;
     cr_assert_eq(quota_table_apply(table, &snapshot), RC_OK);
 }
