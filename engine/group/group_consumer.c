@@ -180,9 +180,9 @@ heartbeat_go_on(struct groups *groups, struct group *group, const struct consume
 
     if (error == KAFKA_ERROR_NONE) {
         member__heard(groups, member, beat->time.now_ns);
-        error = heartbeat__update(groups, member, beat, &changed)
-                    ? group_refresh(groups, group, member, changed, beat->time)
-                    : KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+        error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+        if (heartbeat__update(groups, member, beat, &changed))
+            error = group_refresh(groups, group, member, changed, beat->time);
         group->needs_targets |= error != KAFKA_ERROR_NONE;
     }
     if (error != KAFKA_ERROR_NONE) {

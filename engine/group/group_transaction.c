@@ -198,8 +198,11 @@ commit_answer(struct groups *groups,
         topics[t].partitions.count = request->topics.at[t].partitions.count;
         for (uint32_t p = 0; p < topics[t].partitions.count; p++, item++) {
             partitions[item].index = request->topics.at[t].partitions.at[p].index;
+            int16_t said = error;
+            if (errors != NULL)
+                said = errors[item];
             partitions[item].error = kafka_error_for_version(
-                errors != NULL ? errors[item] : error, KAFKA_TXN_OFFSET_COMMIT, wait->version);
+                said, KAFKA_TXN_OFFSET_COMMIT, wait->version);
         }
     }
     response.topics.at = topics;
@@ -343,8 +346,9 @@ groups_commit_transaction(struct groups *groups,
         error = KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
     if (error == KAFKA_ERROR_NONE && wait.error_count > 0) {
         wait.errors = group_heap_take(&groups->heap, wait.error_count * sizeof(int16_t));
-        error = wait.errors == NULL ? (int16_t)KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE
-                                    : commit_open(groups, request, &txn);
+        error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+        if (wait.errors != NULL)
+            error = commit_open(groups, request, &txn);
     }
     if (error == KAFKA_ERROR_NONE && wait.error_count > 0) {
         wait.group = group__idx(groups, group);

@@ -41,6 +41,46 @@ fill_ranges(struct kafka_api_versions_range *ranges, bool all)
     return count;
 }
 
+static void
+put_name(struct writer *writer, const char *name)
+{
+    size_t count = strlen(name);
+
+    writer_uvarint32(writer, (uint32_t)count + 1);
+    writer_bytes(writer, name, count);
+}
+
+/* The features: arrays in the tagged section, which messages.def does not know. Tag 0: what is
+ * supported (name, least, greatest level), from version 4 on only, because decoders of version 3
+ * refuse a least level of 0 (KAFKA-17492). Tag 1: the epoch of tag 2: what is in force (name,
+ * greatest, least level). group.version 1 is the consumer protocol. */
+static void
+put_features(struct writer *writer, int16_t version)
+{
+    uint8_t memory[3][64];
+    struct writer tags[3];
+    uint32_t first = version >= 4 ? 0 : 1;
+
+    for (uint32_t i = 0; i < 3; i++) {
+        tags[i] = writer_over(memory[i], sizeof(memory[i]));
+        if (i == 1) {
+            writer_u64_be(&tags[i], 1);
+            continue;
+        }
+        writer_uvarint32(&tags[i], 2); /* one element */
+        put_name(&tags[i], "group.version");
+        writer_u16_be(&tags[i], i == 0 ? 0 : 1);
+        writer_u16_be(&tags[i], 1);
+        writer_uvarint32(&tags[i], 0); /* its own tagged section */
+    }
+    writer_uvarint32(writer, 3 - first);
+    for (uint32_t i = first; i < 3; i++) {
+        writer_uvarint32(writer, i);
+        writer_uvarint32(writer, (uint32_t)writer_count(&tags[i]));
+        writer_bytes(writer, tags[i].begin, writer_count(&tags[i]));
+    }
+}
+
 enum rc
 kafka_versions_answer(struct writer *writer,
                       const struct kafka_request_header *header,
@@ -74,6 +114,10 @@ kafka_versions_answer(struct writer *writer,
     uint8_t *frame = kafka_frame_begin(writer);
     kafka_response_header(writer, header->api, version, header->correlation_id);
     kafka_api_versions_response_encode(writer, version, &response);
+    if (version >= 3 && !writer->failed) {
+        writer->at--; /* the empty tagged section */
+        put_features(writer, version);
+    }
     kafka_frame_end(writer, frame);
     return RC_OK;
 }

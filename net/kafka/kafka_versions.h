@@ -4,7 +4,8 @@
  * The ranges are those of messages.def. A request of a version we do not know is answered at once
  * in the form of version 0 with error 35 and the range of ApiVersions alone (KIP-511); its body is
  * not looked at. From version 3 on software name and version must be letters, digits, '-' and '.',
- * beginning and ending with a letter or digit, else error 42. */
+ * beginning and ending with a letter or digit, else error 42; and the answer tells the features:
+ * group.version 1, the consumer protocol (KIP-848), is in force. */
 #ifndef EAGRE_NET_KAFKA_KAFKA_VERSIONS_H
 #define EAGRE_NET_KAFKA_KAFKA_VERSIONS_H
 

@@ -104,6 +104,36 @@ Test(kafka_versions_answer, lists_every_api_once_in_every_version, .timeout = 10
     }
 }
 
+Test(kafka_versions_answer, says_that_the_consumer_protocol_is_in_force, .timeout = 10)
+{
+    /* Written by hand from ApiVersionsResponse.json: tag, bytes, elements + 1, name, levels. */
+    static const uint8_t supported[] = "\x00\x14\x02\x0e"
+                                       "group.version\x00\x00\x00\x01\x00";
+    static const uint8_t finalized[] = "\x01\x08\x00\x00\x00\x00\x00\x00\x00\x01"
+                                       "\x02\x14\x02\x0e"
+                                       "group.version\x00\x01\x00\x01\x00";
+    const size_t supported_count = sizeof(supported) - 1;
+    const size_t finalized_count = sizeof(finalized) - 1;
+
+    for (int16_t version = 3; version <= 4; version++) {
+        uint8_t body[64];
+        uint8_t memory[KAFKA_VERSIONS_BYTES_MAX];
+        struct writer writer = writer_over(memory, sizeof(memory));
+        struct kafka_request_header header = header_of(version);
+        cr_assert_eq(
+            kafka_versions_answer(&writer, &header, body_of(version, "lib", body, sizeof(body)), 0),
+            RC_OK);
+        const uint8_t *end = memory + writer_count(&writer);
+        cr_assert_arr_eq(end - finalized_count, finalized, finalized_count);
+        const uint8_t *before = end - finalized_count;
+        if (version == 4) {
+            before -= supported_count;
+            cr_assert_arr_eq(before, supported, supported_count);
+        }
+        cr_assert_eq(before[-1], version == 4 ? 3 : 2, "tags");
+    }
+}
+
 Test(kafka_versions_answer, to_an_unknown_version_is_understood_by_our_client, .timeout = 10)
 {
     uint8_t memory[KAFKA_VERSIONS_BYTES_MAX];
