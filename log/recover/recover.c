@@ -202,7 +202,7 @@ recover_take_partition(struct recover *recover,
     return RC_OK;
 }
 
-/* R21. What a checkpoint says of a producer's transaction. */
+/* R23. What a checkpoint says of a producer's transaction. */
 static enum rc
 recover_take_transaction(struct recover *recover,
                          struct log *log,
@@ -374,7 +374,7 @@ recover_finish_partitions(struct recover *recover, struct log *log)
             recover__halt(recover, partition, "segments above the start offset missing", oldest);
         if (partition->state == PARTITION_HALTED)
             recover_report_halt(recover, partition);
-        transaction_cut(log, partition); /* R21 */
+        transaction_cut(log, partition); /* R23 */
         partition->synced = partition_mark_now(log, partition);
         partition->is_dirty = false;
         partition->start_durable = partition->start_offset; /* in the checkpoint to come */

@@ -42,6 +42,8 @@
  *       the end of the manifest's last segment it is seen that it was sealed: go on behind it (R8)
  *   R22 segment files that the manifest does not list, inputs or outputs of a compaction that was
  *       cut off -> remove them; what it lists counts, old or new
+ *   R23 transactions: batches and markers take effect wherever their bytes stand; what the
+ *       checkpoint knows already is not told twice; what did not survive is forgotten at the end
  *
  * Runs on: start. Allocates: its own memory, given back. Blocks: yes. */
 #ifndef EAGRE_LOG_RECOVER_RECOVER_H

@@ -120,7 +120,7 @@ recover_halt_flushed(struct recover *recover,
 
 /* ---- entries ---- */
 
-/* R21. A batch of a transaction, or the marker that ends one, takes effect wherever its bytes
+/* R23. A batch of a transaction, or the marker that ends one, takes effect wherever its bytes
  * stand. */
 static enum rc
 recover_replay_transaction(struct recover *recover,
