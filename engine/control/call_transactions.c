@@ -11,9 +11,13 @@ control__is_transactional(const struct control_call *call)
     return request->transactional_id.at != NULL;
 }
 
+/* Kafka's tools take "not available" of a list for the end of the broker, and "loads" for what it
+ * is: they ask again. */
 static int16_t
-unready_error(const struct internal_log *log)
+unready_error(const struct internal_log *log, enum kafka_api_key api_key)
 {
+    if (api_key == KAFKA_LIST_TRANSACTIONS && log->state != INTERNAL_LOG_FAILED)
+        return KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
     return log->state == INTERNAL_LOG_READ || log->state == INTERNAL_LOG_WAIT
                ? KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS
                : KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
@@ -30,8 +34,11 @@ control__transaction_dispatch(struct control *control, struct control_call *call
 
     if (log->state != INTERNAL_LOG_READY) {
         control__internal_log_want(control, log);
-        coordinator_refuse(
-            transactions, &who, call->header.api_key, call->message, unready_error(log));
+        coordinator_refuse(transactions,
+                           &who,
+                           call->header.api_key,
+                           call->message,
+                           unready_error(log, (enum kafka_api_key)call->header.api_key));
         return;
     }
     switch (call->header.api_key) {

@@ -16,7 +16,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "system"))
-from jvm import MAINS, TOOL_SECONDS, VERSIONS, JAVA, Jvm, Unavailable, jars  # noqa: E402
+from jvm import MAINS, TOOL_SECONDS, VERSIONS, JAVA, Jvm, Unavailable, jars, java  # noqa: E402
 from server import Server, Suite  # noqa: E402
 
 from confluent_kafka import Consumer, TopicPartition  # noqa: E402
@@ -522,6 +522,30 @@ def transactions(tools):
         return why
     out = tools.run("transactions", "list")
     check(out.split()[:4] == ["TransactionalId", "Coordinator", "ProducerId", "TransactionState"], out)
+    topic, name = tools.topic + "-txn", "txn-" + tools.version
+    tools.run("topics", "--create", "--topic", topic)
+    plan = [{"from": 0, "count": 10, "commit": True}, {"from": 10, "count": 10, "commit": False}]
+    request = {"do": "transactions", "topics": [topic], "transactions": plan,
+               "config": {"bootstrap.servers": server.address, "transactional.id": name}}
+    done = subprocess.run(java(tools.version, "Members.java"), input=json.dumps(request).encode() + b"\n", stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, timeout=TOOL_SECONDS)
+    check(b'"done":2' in done.stdout, f"{done.stdout}")
+    rows = [row for row in table(tools.run("transactions", "list"), 4) if row[0] == name]
+    check(len(rows) == 1 and rows[0][1] == "1" and rows[0][3] == "CompleteAbort", f"{rows}")
+    producer = rows[0][2]
+    lines = tools.run("transactions", "describe", "--transactional-id", name).split("\n")
+    check(lines[1].split() == ["1", name, producer, "0", "CompleteAbort", "60000", "None", "None"], f"{lines}")
+    lines = tools.run("transactions", "describe-producers", "--topic", topic, "--partition", "0").split("\n")
+    row = lines[1].split()
+    check(row[0] == producer and row[3] == "19" and row[5] == "None", f"{lines}")
+    out = tools.run("transactions", "find-hanging", "--broker-id", "1")
+    check(topic not in out, out)
+    out = tools.run("transactions", "describe", "--transactional-id", "no-such-id", status=1)
+    check("could not be found" in out, out)
+    check(tools.run("get-offsets", "--topic", topic) == f"{topic}:0:22\n", "twenty records and two markers")
+    out = tools.run("console-consumer", "--topic", topic, "--from-beginning", "--isolation-level", "read_committed", "--max-messages", "10",
+                    "--timeout-ms", "20000")
+    check(re.findall(r"^\d+$", out, re.M) == [str(i) for i in range(10)], out)
     return None
 
 

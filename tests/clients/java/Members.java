@@ -131,6 +131,7 @@ public class Members {
                     Properties config = new Properties();
                     config.put("bootstrap.servers", request.get("config").get("bootstrap.servers").asText());
                     config.put("transactional.id", request.get("id").asText());
+                    config.put("transaction.timeout.ms", "10000"); // what one that was killed holds up its readers
                     producer = producer(config);
                     producer.initTransactions();
                 }

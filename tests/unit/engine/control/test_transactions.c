@@ -106,6 +106,22 @@ boot(struct fixture *fixture)
     cr_assert_eq(control_state(fixture->control), CONTROL_READY);
 }
 
+Test(control_transactions, are_listed_later_while_there_is_no_log, .timeout = 20)
+{
+    struct fixture *fixture = fixture_ready(3);
+    struct kafka_list_transactions_request request;
+    struct kafka_list_transactions_response response;
+
+    kafka_list_transactions_request_defaults(&request);
+    fixture_ask(fixture, KAFKA_LIST_TRANSACTIONS, 0, &request, &response);
+    cr_expect_eq(response.error, KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS);
+    fixture_run(fixture); /* the first question made it */
+    fixture_ask(fixture, KAFKA_LIST_TRANSACTIONS, 0, &request, &response);
+    cr_expect_eq(response.error, KAFKA_ERROR_NONE);
+    cr_expect_eq(response.transaction_states.count, 0u);
+    fixture_free(fixture);
+}
+
 Test(control_transactions, are_told_to_try_again_until_the_log_is_there, .timeout = 20)
 {
     struct fixture *fixture = fixture_ready(1);
