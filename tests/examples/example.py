@@ -117,7 +117,7 @@ class Child:
 
 
 def create(server, topic, partitions, **config):
-    client = AdminClient({"bootstrap.servers": server.address})
+    client = AdminClient({"bootstrap.servers": server.address, "log_level": 3})
     settings = {name.replace("_", "."): str(value) for name, value in config.items()}
     client.create_topics([NewTopic(topic, partitions, 1, config=settings)], request_timeout=SECONDS)[topic].result(SECONDS)
 
