@@ -271,6 +271,12 @@ consume_conf(const struct consume *consume)
                  : strcmp(from, "end") == 0 ? "latest"
                                             : "earliest");
     cli_conf_set(args, conf, "fetch.message.max.bytes", "1048576");
+    cli_conf_set(args,
+                 conf,
+                 "isolation.level",
+                 strcmp(cli_text(args, "isolation", "committed"), "uncommitted") == 0
+                     ? "read_uncommitted"
+                     : "read_committed");
     return conf;
 }
 
@@ -349,6 +355,9 @@ cli_consume(const struct cli_args *args)
         .offsets = cli_flag(args, "offsets"),
     };
 
+    const char *isolation = cli_text(args, "isolation", "committed");
+    if (strcmp(isolation, "committed") != 0 && strcmp(isolation, "uncommitted") != 0)
+        return cli_fail(args, CLI_USAGE, "--isolation %s: committed or uncommitted", isolation);
     if (consume.group != NULL && consume_check_group(args) != CLI_OK)
         return CLI_USAGE;
     if (cli_flag(args, "native"))

@@ -16,6 +16,7 @@ struct produce {
     rd_kafka_t *client;
     const char *topic;
     const char *key_separator;
+    const char *transactional; /* id; NULL: no transaction */
     int32_t partition;
     uint64_t queued;
     uint64_t delivered;
@@ -27,6 +28,8 @@ struct produce {
     struct timespec begin;
     double shown_at_s;
 };
+
+#define PRODUCE_TRANSACTION_MS "300000" /* longer inputs are aborted by the server */
 
 static _Atomic int produce_interrupted;
 
@@ -229,10 +232,56 @@ produce_conf(struct produce *produce)
     cli_conf_set(args, conf, "partitioner", cli_text(args, "partitioner", "murmur2_random"));
     cli_conf_set(args, conf, "enable.idempotence", cli_flag(args, "idempotent") ? "true" : "false");
     cli_conf_set(args, conf, "message.timeout.ms", "30000");
+    if (produce->transactional != NULL) {
+        cli_conf_set(args, conf, "enable.idempotence", "true");
+        cli_conf_set(args, conf, "transactional.id", produce->transactional);
+        cli_conf_set(args, conf, "transaction.timeout.ms", PRODUCE_TRANSACTION_MS);
+    }
     cli_conf_set(args, conf, "message.max.bytes", "8388608");
     rd_kafka_conf_set_opaque(conf, produce);
     rd_kafka_conf_set_dr_msg_cb(conf, produce_delivered);
     return conf;
+}
+
+/* ---- one transaction around all of the input */
+
+/* Prints what a step of a transaction was refused for; CLI_OK: it was not. */
+static int
+produce_step(const struct produce *produce, rd_kafka_error_t *error)
+{
+    if (error == NULL)
+        return CLI_OK;
+    int status = cli_fail_kafka(produce->args,
+                                rd_kafka_error_code(error),
+                                produce->transactional,
+                                rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+    return status;
+}
+
+static int
+produce_begin(struct produce *produce)
+{
+    if (produce->transactional == NULL)
+        return CLI_OK;
+    int status = produce_step(produce, rd_kafka_init_transactions(produce->client, CLI_TIMEOUT_MS));
+    return status != CLI_OK ? status
+                            : produce_step(produce, rd_kafka_begin_transaction(produce->client));
+}
+
+/* Waits for the answers; all of the input counts, or nothing of it. */
+static int
+produce_end(struct produce *produce, int status)
+{
+    produce_drain(produce);
+    if (produce->transactional == NULL)
+        return status;
+    if (status == CLI_OK && produce->failed == 0 && !produce_is_interrupted())
+        return produce_step(produce,
+                            rd_kafka_commit_transaction(produce->client, 3 * CLI_TIMEOUT_MS));
+    int aborted = produce_step(produce,
+                               rd_kafka_abort_transaction(produce->client, CLI_TIMEOUT_MS));
+    return status != CLI_OK ? status : aborted;
 }
 
 static FILE *
@@ -258,6 +307,7 @@ cli_produce(const struct cli_args *args)
         .args = args,
         .topic = args->words[0],
         .key_separator = cli_text(args, "key-separator", NULL),
+        .transactional = cli_text(args, "transactional", NULL),
         .partition = (int32_t)cli_number(args, "partition", RD_KAFKA_PARTITION_UA, 0, INT32_MAX),
         .progress = isatty(STDERR_FILENO) != 0 && !cli_flag(args, "quiet"),
     };
@@ -265,6 +315,8 @@ cli_produce(const struct cli_args *args)
 
     if (produce.key_separator != NULL && produce.key_separator[0] == '\0')
         return cli_fail(args, CLI_USAGE, "--key-separator must not be empty");
+    if (produce.transactional != NULL && cli_flag(args, "native"))
+        return cli_fail(args, CLI_USAGE, "--transactional: not with --native");
     if (cli_flag(args, "native"))
         return cli_produce_native(args, cli_text(args, "native", ""));
     FILE *input = produce_open(&produce);
@@ -279,8 +331,9 @@ cli_produce(const struct cli_args *args)
     if (produce.client == NULL)
         return CLI_FAILED;
     clock_gettime(CLOCK_MONOTONIC, &produce.begin);
-    int status = produce_stream(&produce, input, headers);
-    produce_drain(&produce);
+    int status = produce_begin(&produce);
+    if (status == CLI_OK)
+        status = produce_end(&produce, produce_stream(&produce, input, headers));
     status = produce_report(&produce, status);
     if (headers != NULL)
         rd_kafka_headers_destroy(headers);

@@ -6,6 +6,7 @@ transaction is open, while it is being ended, and right after its end was told."
 
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -344,6 +345,30 @@ def metrics_tell():
     until(lambda: counter("eagre_transaction_age_milliseconds") == 0, "no open transaction has an age")
 
 
+def command_line():
+    """All of the input is one transaction; both isolation levels."""
+    create("words")
+    made = producer("words-open")
+    subprocess.run([server.program, "produce", "words", "--server", server.address, "--transactional", "words", "--quiet"],
+                   input=b"1\n2\n3\n", check=True, capture_output=True, timeout=SECONDS)
+    made.begin_transaction()
+    write(made, "words", [4])
+    made.flush(SECONDS)
+
+    def seen(level):
+        found = subprocess.run([server.program, "consume", "words", "--server", server.address, "--isolation", level],
+                               capture_output=True, timeout=SECONDS)
+        check(found.returncode == 0, found.stderr.decode())
+        return found.stdout.split()
+
+    until(lambda: seen("committed") == [b"1", b"2", b"3"], "committed records on the command line")
+    check(seen("uncommitted") == [b"1", b"2", b"3", b"4"], "all records on the command line")
+    made.abort_transaction(SECONDS)
+    refused = subprocess.run([server.program, "consume", "words", "--server", server.address, "--isolation", "none"],
+                             capture_output=True, timeout=SECONDS)
+    check(refused.returncode != 0 and b"--isolation" in refused.stderr, "a level that there is not")
+
+
 def many_small_ones():
     create("small")
     made = producer("small")
@@ -369,6 +394,7 @@ def main():
     suite.run("a second producer fences the first", a_second_producer_fences)
     suite.run("a transaction beyond its timeout", a_transaction_lasts_too_long)
     suite.run("offsets go with the records", offsets_go_with_the_records)
+    suite.run("the command line", command_line)
     suite.run("many small ones", many_small_ones)
     suite.run("the server is killed while one is open", killed_while_open)
     suite.run("the server and the producer are killed", killed_with_its_producer)
