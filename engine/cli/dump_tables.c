@@ -92,6 +92,7 @@ print_checkpoint(struct dump *dump, struct checkpoint_decoder *decoder)
 {
     const struct checkpoint_header *header = &decoder->header;
     const struct checkpoint_partition *partition;
+    const struct checkpoint_aborted *aborted;
     const struct format_producer *producer;
     const struct format_epoch *epochs;
     json_t *row = dump_row("checkpoint");
@@ -115,6 +116,17 @@ print_checkpoint(struct dump *dump, struct checkpoint_decoder *decoder)
     while ((producer = checkpoint_next_producer(decoder)) != NULL)
         if (dump->only == 0 || dump->only == producer->incarnation)
             print_producer(dump, producer);
+    while ((aborted = checkpoint_next_aborted(decoder)) != NULL) {
+        if (dump->only != 0 && dump->only != aborted->incarnation)
+            continue;
+        row = dump_row("aborted");
+        dump_incarnation(row, aborted->incarnation);
+        dump_int(row, "producer_id", aborted->entry.producer_id);
+        dump_count(row, "first_offset", aborted->entry.first_offset);
+        dump_count(row, "last_offset", aborted->entry.last_offset);
+        dump_count(row, "last_stable_offset", aborted->entry.last_stable_offset);
+        dump_print(dump, row);
+    }
 }
 
 /* Its checksum covers it whole, so it is read whole. */

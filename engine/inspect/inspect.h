@@ -10,7 +10,7 @@
  * Order, and with it the rules whose labels findings carry: eagre.meta; checkpoints (R2 to R4); the
  * journal by the rules of log/journal/journal_scan.h (S1 to S8), and then every group that is left
  * in its files; per partition the manifest, the directory and every segment (R7, R8, R15, R16, R18
- * to R20 of log/recover/recover.h); at last what replay would do (R10, R12). Labels of its own:
+ * to R22 of log/recover/recover.h); at last what replay would do (R10, R12). Labels of its own:
  *   V1 a file or copy beside the one that counts is damaged      V5 an index or footer is wrong
  *   V2 structures contradict each other                          V6 records inside a batch are
  * wrong V3 a run or batch is damaged                                 V7 more than fits the memory

@@ -224,6 +224,7 @@ static void
 take_checkpoint(struct inspect *inspect, uint32_t tile_idx, struct checkpoint_decoder *decoder)
 {
     const struct checkpoint_partition *record;
+    const struct checkpoint_aborted *aborted;
     const struct format_producer *producer;
     const struct format_epoch *epochs;
     char path[FORMAT_PATH_MAX];
@@ -250,6 +251,16 @@ take_checkpoint(struct inspect *inspect, uint32_t tile_idx, struct checkpoint_de
     }
     while ((producer = checkpoint_next_producer(decoder)) != NULL)
         check_producer(inspect, path, producer);
+    while ((aborted = checkpoint_next_aborted(decoder)) != NULL) {
+        if (aborted->entry.first_offset <= aborted->entry.last_offset)
+            continue;
+        inspect->current = inspect__partition(inspect, aborted->incarnation, false);
+        inspect__find(inspect,
+                      INSPECT_AT(INSPECT_WARNING, "V2", path, 0),
+                      "an aborted transaction of producer %lld ends before it begins",
+                      (long long)aborted->entry.producer_id);
+        inspect->current = NULL;
+    }
 }
 
 /* R1 to R4 for one tile. */

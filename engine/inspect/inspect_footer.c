@@ -242,17 +242,18 @@ meet_offset(struct inspect *inspect,
 {
     for (; footer->offset_at < footer->offset_count; footer->offset_at++) {
         const struct index_offset_entry *entry = &footer->offsets[footer->offset_at];
+        uint64_t offset = segment->base_offset + entry->offset_delta;
         if (entry->position > batch->position)
             return;
         if (entry->position == batch->position &&
             entry->position - entry->run_back == batch->run_position &&
-            segment->base_offset + entry->offset_delta == record_batch_base_offset(batch->at))
+            offset == record_batch_base_offset(batch->at))
             continue;
         inspect__find(inspect,
                       INSPECT_AT(INSPECT_WARNING, "V5", segment->path, entry->position),
                       "offset index: entry %llu (offset %llu) points at no batch of that offset",
                       (unsigned long long)footer->offset_at,
-                      (unsigned long long)(segment->base_offset + entry->offset_delta));
+                      (unsigned long long)offset);
     }
 }
 

@@ -97,7 +97,7 @@ listed_bytes(struct partition_check *check, uint64_t base_offset, uint32_t gener
     return UINT64_MAX;
 }
 
-/* What no list names: the next start removes it, its data is elsewhere (recover_remove_rest). */
+/* What no list names: the next start removes it, its data is elsewhere (R22 for segments). */
 static void
 find_leftovers(struct partition_check *check)
 {
@@ -105,13 +105,19 @@ find_leftovers(struct partition_check *check)
 
     for (size_t i = 0; i < check->file_count; i++) {
         const struct disk_entry *entry = &check->inspect->entries[i];
+        uint64_t base_offset;
+        uint32_t generation;
         if (entry->is_directory || strcmp(entry->name, "manifest") == 0)
             continue;
         snprintf(path, sizeof(path), "%s/%s", check->directory, entry->name);
-        inspect__find(check->inspect,
-                      INSPECT_AT(INSPECT_NOTE, "R15", path, 0),
-                      "%llu bytes that nothing names: the next start removes it",
-                      (unsigned long long)entry->bytes);
+        inspect__find(
+            check->inspect,
+            INSPECT_AT(INSPECT_NOTE,
+                       format_parse_segment(entry->name, &base_offset, &generation) ? "R22" : "R15",
+                       path,
+                       0),
+            "%llu bytes that nothing names: the next start removes it",
+            (unsigned long long)entry->bytes);
     }
 }
 
@@ -207,7 +213,8 @@ check_active(struct partition_check *check)
     return rc;
 }
 
-/* R8: what the manifest lists at or above the active segment is sealed; it goes on behind. */
+/* R8: what the manifest lists at or above the active segment is sealed; it goes on behind. Told by
+ * its end, because compaction may have merged it into an older one (R21). */
 static void
 go_behind(struct partition_check *check)
 {
@@ -216,7 +223,7 @@ go_behind(struct partition_check *check)
     if (check->header.segment_count == 0)
         return;
     const struct manifest_segment *last = &check->listed[check->header.segment_count - 1];
-    if (last->base_offset < partition->segment_base_offset)
+    if (last->next_offset <= partition->segment_base_offset)
         return;
     check->active_is_new = true;
     partition->segment_base_offset = last->next_offset;
