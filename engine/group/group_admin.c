@@ -67,9 +67,11 @@ describe_one(const struct groups *groups,
 {
     const struct group *group = group__find(groups, ret->group_id);
 
-    /* What is of the other protocol is described by ConsumerGroupDescribe. */
-    if (group != NULL && group->kind == GROUP_CONSUMER)
-        group = NULL;
+    /* For tools that do not know ConsumerGroupDescribe; those that do ask that first. */
+    if (group != NULL && group->kind == GROUP_CONSUMER) {
+        consumer__describe_classic(groups, group, arena, ret);
+        return;
+    }
     enum group_state state = group == NULL ? GROUP_DEAD : group->state;
     bool is_formed = state == GROUP_STABLE || state == GROUP_COMPLETING;
 

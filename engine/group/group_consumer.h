@@ -132,6 +132,13 @@ void group__convert(struct groups *groups, struct group *group, enum group_kind 
 /* group_consumer.c */
 void consumer__heartbeat_durable(struct groups *groups, struct group_wait *wait, enum rc rc);
 
+/* group_consumer_describe.c: the group as DescribeGroups tells it, assignments in the form that
+ * members of the classic protocol have among themselves */
+void consumer__describe_classic(const struct groups *groups,
+                                const struct group *group,
+                                struct kafka_arena *arena,
+                                struct kafka_describe_groups_response_group *ret);
+
 /* group_consumer_record.c */
 bool record__append_consumer_group(struct groups *groups,
                                    const struct group *group,

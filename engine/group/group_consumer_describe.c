@@ -1,5 +1,5 @@
-/* ConsumerGroupDescribe. A group of the classic protocol is none of these: tools then ask
- * DescribeGroups. */
+/* ConsumerGroupDescribe, and what DescribeGroups says of a consumer group. A group of the classic
+ * protocol is none of these: tools then ask DescribeGroups. */
 #include "engine/group/group_inner.h"
 
 static struct bytes
@@ -111,6 +111,79 @@ describe_group(const struct groups *groups,
     ret->assignment_epoch = group->generation;
     ret->assignor_name = describe_text(
         consumer__assignor_name((enum consumer_assignor)group->assignor));
+    ret->members.at = list;
+    ret->members.count = count;
+}
+
+/* ConsumerProtocolAssignment, version 0: topics with their partitions, no data of the user. at ==
+ * NULL: the memory is too small. */
+static struct bytes
+classic_assignment(const struct groups *groups,
+                   const struct group_set *set,
+                   struct kafka_arena *arena)
+{
+    size_t bytes = 16;
+    uint32_t topics = 0;
+    uint32_t end;
+
+    for (uint32_t i = 0; i < set->count; i++) {
+        bool is_first = i == 0 || set__topic(set->at[i - 1]) != set__topic(set->at[i]);
+        topics += is_first;
+        bytes += 4 + (is_first ? 6 + ctopic__at(groups, set__topic(set->at[i]))->name.count : 0);
+    }
+    uint8_t *memory = kafka_arena_take(arena, bytes);
+    if (memory == NULL)
+        return (struct bytes){0};
+    struct writer writer = writer_over(memory, bytes);
+    writer_u16_be(&writer, 0);
+    writer_u32_be(&writer, topics);
+    for (uint32_t i = 0; i < set->count; i = end) {
+        struct bytes name = ctopic__at(groups, set__topic(set->at[i]))->name;
+        for (end = i; end < set->count && set__topic(set->at[end]) == set__topic(set->at[i]);)
+            end++;
+        writer_u16_be(&writer, (uint16_t)name.count);
+        writer_bytes(&writer, name.at, name.count);
+        writer_u32_be(&writer, end - i);
+        for (uint32_t p = i; p < end; p++)
+            writer_u32_be(&writer, (uint32_t)set->at[p]);
+    }
+    writer_u32_be(&writer, UINT32_MAX); /* null */
+    CHECK(!writer.failed);
+    return (struct bytes){memory, writer_count(&writer)};
+}
+
+void
+consumer__describe_classic(const struct groups *groups,
+                           const struct group *group,
+                           struct kafka_arena *arena,
+                           struct kafka_describe_groups_response_group *ret)
+{
+    struct kafka_describe_groups_response_group_member *list = kafka_arena_take(
+        arena, group->member_count * sizeof(*list) + 8);
+    uint32_t count = 0;
+
+    ret->authorized_operations = INT32_MIN;
+    ret->group_state = describe_text(group_state_name(group->state));
+    ret->protocol_type = describe_text("consumer");
+    ret->protocol_data = describe_text(
+        consumer__assignor_name((enum consumer_assignor)group->assignor));
+    for (uint32_t idx = group->member_first; list != NULL && idx != SLAB_NONE;) {
+        const struct member *member = member__at(groups, idx);
+        struct bytes assignment = classic_assignment(groups, &member->consumer.assigned, arena);
+        idx = member->after;
+        list[count++] = (struct kafka_describe_groups_response_group_member){
+            .member_id = member->id,
+            .group_instance_id = member->instance,
+            .client_id = bytes__or_empty(member->client_id),
+            .client_host = bytes__or_empty(member->client_host),
+            .member_metadata = bytes__or_empty((struct bytes){0}),
+            .member_assignment = bytes__or_empty(assignment),
+        };
+        if (assignment.at == NULL)
+            ret->error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+    }
+    if (list == NULL)
+        ret->error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
     ret->members.at = list;
     ret->members.count = count;
 }
