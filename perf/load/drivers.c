@@ -6,6 +6,8 @@
 static const struct driver_ops *const drivers[] = {
     &driver_kafka_raw,
     &driver_native,
+    &driver_rdkafka,
+    &driver_redis,
 };
 
 const struct driver_ops *

@@ -6,5 +6,7 @@
 
 extern const struct driver_ops driver_kafka_raw;
 extern const struct driver_ops driver_native;
+extern const struct driver_ops driver_rdkafka;
+extern const struct driver_ops driver_redis;
 
 #endif
