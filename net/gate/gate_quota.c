@@ -6,8 +6,7 @@
  * pause and leaves, and its connection then begins no request until the pause is over. What was
  * begun is read to its end, so nobody pauses in memory that others wait for (G2).
  *
- * A connection remembers its client; with no limits at all a request costs one comparison. Budget:
- * 30 ns per request of a client with limits (perf/BUDGET.md). */
+ * A connection remembers its client; with no limits at all a request costs one comparison. */
 #include "net/gate/gate_internal.h"
 
 #include "engine/base/hash.h"
