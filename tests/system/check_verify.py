@@ -511,6 +511,41 @@ def dump_of_groups(data):
     check(all(row["group"] == "readers" for row in records), "another group")
 
 
+def compacted_and_transactional():
+    """Segments that compaction has rewritten, aborted transactions and one that is open: clean, stopped or killed."""
+    from confluent_kafka import Producer
+    server = Server("--segment.bytes", "2MiB").start()
+    where = ("--server", server.address)
+    try:
+        eagre("topic", "create", "keys", "--partitions", "1", "--config", "cleanup.policy=compact", "--config",
+              "min.cleanable.dirty.ratio=0.01", "--config", "segment.ms=1000", *where)
+        eagre("topic", "create", "tx", "--partitions", "1", *where)
+        for _ in range(4):
+            eagre("produce", "keys", "--key-separator", ":", "--quiet", *where, stdin=lines(2000, 600))
+        producer = Producer({"bootstrap.servers": server.address, "transactional.id": "t", "log_level": 0})
+        producer.init_transactions(30)
+        for turn in range(5):
+            producer.begin_transaction()
+            for i in range(500):
+                producer.produce("tx", random.randbytes(300).hex(), key=str(i))
+            producer.flush(30)
+            if turn < 4:
+                (producer.commit_transaction if turn % 2 else producer.abort_transaction)(30)
+        end = time.monotonic() + 40
+        while server.metrics().get('eagre_compaction_records_removed_total{tile="log0"}', 0) == 0 and time.monotonic() < end:
+            eagre("produce", "keys", "--key-separator", ":", "--quiet", *where, stdin=lines(10, 600))
+            time.sleep(0.5)
+        check(server.metrics()['eagre_compaction_records_removed_total{tile="log0"}'] > 0, "nothing was compacted")
+        server.kill()
+        eagre("verify", "--data", server.data)
+        server.start()
+        check(server.stop() == 0, "the stop was not clean")
+        text = eagre("verify", "--data", server.data)
+        check("0 damages, 0 warnings" in text, text[-300:])
+    finally:
+        server.close()
+
+
 def main():
     stopped = Data(killed=False)
     suite.run("a clean stop leaves a clean directory", left_clean, stopped)
@@ -535,6 +570,7 @@ def main():
     suite.run("dump: the group log", dump_of_groups, stopped)
     suite.run("a served directory is refused", refuses_a_served_directory, stopped)
     stopped.server.close(keep=suite.failed > 0)
+    suite.run("compacted segments and transactions are clean", compacted_and_transactional)
     killed = Data(killed=True)
     suite.run("kill -9 leaves a clean directory", left_clean, killed)
     suite.run("journal: groups that a start would replay", flips_in_a_live_journal, killed)
