@@ -249,6 +249,9 @@ crig_verify_batch(struct crig *crig, const uint8_t *batch, const struct record_b
     int64_t greatest = -1;
 
     cr_assert(record_batch_crc_ok(batch, info->batch_bytes));
+    cr_assert((uint64_t)info->base_offset < crig->clean ||
+                  (info->attributes & RECORD_ATTRIBUTES_DELETE_HORIZON) == 0,
+              "a horizon where no key was looked at");
     crig->batches++;
     crig->batches_empty += info->record_count == 0;
     crig->horizons += (info->attributes & RECORD_ATTRIBUTES_DELETE_HORIZON) != 0;
@@ -297,6 +300,7 @@ crig_verify(struct crig *crig, uint64_t clean)
 
     crig->found = crig->batches = crig->batches_empty = crig->tombstones = crig->horizons = 0;
     crig->bytes = 0;
+    crig->clean = clean;
     for (uint64_t i = 0; i < count; i++)
         crig->records[i].is_there = false;
     crig_read_all(crig);

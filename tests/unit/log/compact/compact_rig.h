@@ -39,6 +39,7 @@ struct crig {
     uint64_t tombstones;
     uint64_t horizons;
     uint64_t bytes;
+    uint64_t clean; /* no delete horizon at or above it */
 };
 
 struct crig_batch {

@@ -135,7 +135,14 @@ Test(compact, goes_on_where_the_map_was_full, .timeout = 120)
     crig.config.memory_bytes = COMPACT_MEMORY_MIN; /* 38,229 keys */
     crig_open(&crig, &small);
     crig.value_bytes = 0;
-    crig_fill(&crig, 2500, 40, 80000, 0);
+    crig_fill(&crig, 2500, 40, 80000, 100000);
+    clock_sim_advance(&crig.rig.clock, 1100 * NS_PER_MS);
+    for (uint32_t i = 0;
+         i < 100000 && (cleaned(&crig) == 0 || crig_partition(&crig)->is_compacting);
+         i++)
+        (void)crig_step(&crig);
+    cr_assert_lt(cleaned(&crig), 90000, "the map is full before the end");
+    crig_verify(&crig, cleaned(&crig));
     crig_compact(&crig);
     cr_assert_gt(cleaned(&crig), 90000);
     crig_verify(&crig, cleaned(&crig));
