@@ -55,8 +55,8 @@ heartbeat__check(struct consumer_heartbeat *beat)
     }
     if (epoch >= 0 && !consumer__regex_ok(request->subscribed_topic_regex)) {
         beat->why =
-            "the pattern is not one of those that are described in group_regex.h: no counts "
-            "in braces, back references, look-around, flags or named classes";
+            "patterns here have no counts in braces, back references, look-around, flags or "
+            "named classes, and at most 249 bytes";
         return KAFKA_ERROR_INVALID_REGULAR_EXPRESSION;
     }
     return KAFKA_ERROR_NONE;
