@@ -97,9 +97,9 @@ add_fill(const struct coordinator *coordinator,
             return (struct add_results){0};
         for (uint32_t p = 0; p < asked->partitions.count; p++) {
             int32_t index = asked->partitions.at[p];
-            int16_t own = error != ADD_BY_PARTITION
-                              ? error
-                              : add_partition_error(coordinator, item, asked->name, index);
+            int16_t own = error;
+            if (error == ADD_BY_PARTITION)
+                own = add_partition_error(coordinator, item, asked->name, index);
             list[p].index = index;
             list[p].partition_error_code = kafka_error_for_version(
                 own, KAFKA_ADD_PARTITIONS_TO_TXN, batch->version);

@@ -219,7 +219,7 @@ coordinator_refuse(struct coordinator *coordinator,
 
     switch (api_key) {
     case KAFKA_INIT_PRODUCER_ID:
-        coordinator__answer_init(coordinator, call, error, NULL);
+        init__refuse(coordinator, call, request, error);
         break;
     case KAFKA_ADD_PARTITIONS_TO_TXN:
         add__refuse(coordinator, call, request, error);

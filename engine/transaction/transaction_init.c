@@ -12,10 +12,14 @@ coordinator__answer_init(struct coordinator *coordinator,
 
     kafka_init_producer_id_response_defaults(&response);
     response.error = kafka_error_for_version(error, KAFKA_INIT_PRODUCER_ID, call->version);
-    response.producer_id = error == KAFKA_ERROR_NONE ? producer->id : -1;
-    response.producer_epoch = error == KAFKA_ERROR_NONE ? producer->epoch : -1;
-    if (error != KAFKA_ERROR_NONE)
+    response.producer_id = -1;
+    response.producer_epoch = -1;
+    if (error == KAFKA_ERROR_NONE) {
+        response.producer_id = producer->id;
+        response.producer_epoch = producer->epoch;
+    } else {
         coordinator->counters.refused++;
+    }
     coordinator__answer(coordinator, call->token, &response);
 }
 
@@ -70,10 +74,12 @@ init_next(const struct transaction *transaction,
     struct transaction_producer next = {
         .id = has->id,
         .last_id = has->last_id,
-        .last_epoch = names_one ? has->epoch : (int16_t)-1,
+        .last_epoch = -1,
         .timeout_ms = request->transaction_timeout_ms,
     };
 
+    if (names_one)
+        next.last_epoch = has->epoch;
     if (has->epoch < 0) {
         next.id = -1;
         next.last_epoch = -1;
@@ -204,4 +210,16 @@ coordinator_init_producer(struct coordinator *coordinator,
     transaction->asker_token = call->token;
     transaction->step = STEP_ID;
     init__ask_id(coordinator, transaction, time);
+}
+
+/* What makes no sense is told so even while nothing can be served: asking again would not help. */
+void
+init__refuse(struct coordinator *coordinator,
+             const struct transaction_call *call,
+             const struct kafka_init_producer_id_request *request,
+             int16_t error)
+{
+    int16_t own = init_check(coordinator, request);
+
+    coordinator__answer_init(coordinator, call, own != KAFKA_ERROR_NONE ? own : error, NULL);
 }

@@ -223,6 +223,10 @@ void add__refuse(struct coordinator *coordinator,
                  const struct transaction_call *call,
                  const struct kafka_add_partitions_to_txn_request *request,
                  int16_t error);
+void init__refuse(struct coordinator *coordinator,
+                  const struct transaction_call *call,
+                  const struct kafka_init_producer_id_request *request,
+                  int16_t error);
 /* add: the result of one transaction of a batch. */
 void add__answer(struct coordinator *coordinator, uint32_t batch_idx, uint32_t item, int16_t error);
 
