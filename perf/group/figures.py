@@ -52,6 +52,9 @@ def main():
             beats += load("--mode", "heartbeat", "--connections", 1000, *common)
             floors += load("--mode", "floor", "--connections", 1000, "--seconds", options.seconds)
             commits += load("--mode", "commit", "--connections", 16, "--in-flight", 64, "--groups", 16, "--partitions", 16, *common)
+        transactions = []
+        for _ in range(options.runs):
+            transactions += load("--mode", "transaction", "--connections", 64, "--partitions", 16, *common)
         rebalances = load("--mode", "rebalance", "--members", 100, "--interval-ms", 100, "--rounds", 5, *common)
     finally:
         server.close()
@@ -61,6 +64,9 @@ def main():
           f"| {span(beats, 'server_cores', 100)} % | a process that only answers them: {span(floors, 'server_cores', 100)} % | 5 % |")
     print(f"| offset commits, one partition each, 16 connections x 64 in flight, durable | {span(commits, 'commits_per_s', 1e-3)} k/s, "
           f"p50 {median(commits, 'p50_us'):.0f} us | server {span(commits, 'server_cores', 1, 2)} cores | 50 k/s |")
+    print(f"| transactions of one record (AddPartitionsToTxn, Produce, EndTxn), 64 transactional ids, one request each under way, durable "
+          f"| {span(transactions, 'commits_per_s', 1e-3)} k/s, p50 {median(transactions, 'p50_us'):.0f} us | server {span(transactions, 'server_cores', 1, 2)} cores "
+          f"| 5 k/s |")
     print(f"| rebalance of 100 members, one more comes; heartbeats each 100 ms: from the last Join to the last assignment "
           f"| {span(rebalances, 'beyond_ms', 1, 2)} ms | from the first Join {span(rebalances, 'whole_ms', 1, 1)} ms | 1,000 ms |")
 

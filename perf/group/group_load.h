@@ -3,7 +3,7 @@
  *
  *   main.c   options and report      peer.c    connections: requests out, answers in their order
  *   member.c a member's life         modes.c   what is measured, by mode
- *   floor.c  what TCP alone costs */
+ *   floor.c  what TCP alone costs     transaction.c  small transactions */
 #ifndef EAGRE_PERF_GROUP_GROUP_LOAD_H
 #define EAGRE_PERF_GROUP_GROUP_LOAD_H
 
@@ -20,7 +20,7 @@
 struct group_options {
     const char *host;
     const char *port;
-    const char *mode;  /* "heartbeat", "floor", "commit", "rebalance" */
+    const char *mode;  /* "heartbeat", "floor", "commit", "rebalance", "transaction" */
     const char *topic; /* commit: whose offsets; it must exist */
     uint32_t groups;
     uint32_t members;     /* of each group */
@@ -136,5 +136,6 @@ int floor_start(char *ret_port, size_t port_capacity);
 int mode_heartbeat(struct group_load *load);
 int mode_commit(struct group_load *load);
 int mode_rebalance(struct group_load *load);
+int mode_transaction(struct group_load *load); /* transaction.c */
 
 #endif

@@ -133,6 +133,8 @@ main(int argc, char **argv)
         set_option(options, name);
     if (strcmp(options->mode, "commit") == 0)
         return mode_commit(&load);
+    if (strcmp(options->mode, "transaction") == 0)
+        return mode_transaction(&load);
     if (strcmp(options->mode, "rebalance") == 0) {
         options->groups = 1;
         options->connections = options->members;
@@ -142,7 +144,8 @@ main(int argc, char **argv)
                         strcmp(options->mode, "floor") == 0;
     if (!is_heartbeat || options->connections % options->members != 0) {
         fprintf(stderr,
-                "group-load: --mode is heartbeat, floor, commit or rebalance, and --connections a "
+                "group-load: --mode is heartbeat, floor, commit, rebalance or transaction, and "
+                "--connections a "
                 "multiple of --members\n");
         return 2;
     }

@@ -131,6 +131,10 @@ peer_answer(struct peers *peers, struct peer *peer, struct bytes frame)
         struct kafka_heartbeat_response heartbeat;
         struct kafka_leave_group_response leave;
         struct kafka_offset_commit_response commit;
+        struct kafka_init_producer_id_response identified;
+        struct kafka_add_partitions_to_txn_response added;
+        struct kafka_produce_response produced;
+        struct kafka_end_txn_response ended;
     } message;
     struct kafka_arena arena = kafka_arena_over(peers->arena, PEER_ARENA_BYTES);
     const struct peer_awaited awaited = peer->awaited[peer->awaited_first];
