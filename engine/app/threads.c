@@ -18,6 +18,8 @@ thread_prepare(struct thread *thread)
     else
         snprintf(name, sizeof(name), thread->core_idx == control ? "control" : "compact");
     cpu_name_thread(name);
+    if (thread->core_idx > control)
+        cpu_lower_thread(); /* compaction */
     if (thread->core_idx < control && layout->cores[thread->core_idx].cpu >= 0) {
         thread->rc = cpu_pin((uint32_t)layout->cores[thread->core_idx].cpu, &thread->trail);
         if (thread->rc != RC_OK) {

@@ -8,7 +8,7 @@
  *     gate/log/log       no native door, two log tiles with half of the partitions each
  *     auto               by the machine, see cpu_plan_auto()
  *
- * Pure but for cpu_topology_read(), cpu_pin() and cpu_name_thread().
+ * Pure but for cpu_topology_read(), cpu_pin(), cpu_lower_thread() and cpu_name_thread().
  * All calls: Runs on: start-up.  Allocates: nothing.  Blocks: never (a few small files are read).
  */
 #ifndef EAGRE_HW_CPU_CPU_H
@@ -88,6 +88,9 @@ enum rc cpu_pin(uint32_t cpu, struct diag_trail *trail) MUST_USE;
  * the disk works for it: the kernel ends an O_DSYNC write in a worker thread of the submitting CPU,
  * which otherwise waits for the scheduler's tick (measured: 4 ms instead of 0.15 ms). */
 void cpu_yield(void);
+
+/* Lets every other thread go first when a CPU is short: for work that can wait. */
+void cpu_lower_thread(void);
 
 /* Names the calling thread for ps and debuggers; the kernel keeps 15 bytes. */
 void cpu_name_thread(const char *name);

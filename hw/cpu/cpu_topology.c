@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -184,6 +185,13 @@ cpu_pin(uint32_t cpu, struct diag_trail *trail)
         return RC_OK;
     diag_trail_add(trail, "pinning to CPU %u: %s", cpu, strerror(error));
     return rc_from_errno(error);
+}
+
+void
+cpu_lower_thread(void)
+{
+    /* Linux keeps the nice value per thread; 0 names the caller. Refused or not: it is a wish. */
+    (void)setpriority(PRIO_PROCESS, 0, 10);
 }
 
 void
