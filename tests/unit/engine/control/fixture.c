@@ -400,7 +400,10 @@ fixture_send(struct fixture *fixture,
         .kind = REQUEST_KAFKA,
         .requester = (uint16_t)(gate + 1),
         .ctx = idx,
-        .u.kafka = {call->frame + 4, call->reply, call->frame_bytes, FIXTURE_REPLY_BYTES},
+        .u.kafka = {.frame = call->frame + 4,
+                    .reply = call->reply,
+                    .frame_bytes = call->frame_bytes,
+                    .reply_capacity = FIXTURE_REPLY_BYTES},
     };
     cr_assert_eq(ring_push(&fixture->gates[gate].requests, &request, 1), 1u);
     return idx;

@@ -268,7 +268,7 @@ Test(gate_quota, limits_one_fetch_to_what_a_window_allows, .timeout = 10)
 
 /* Sends an empty request of an API that control answers. */
 static int32_t
-send_other(struct fixture *fixture, uint32_t stream, int16_t api, int16_t version)
+send_other(struct fixture *fixture, uint32_t stream, enum kafka_api_key api, int16_t version)
 {
     struct writer writer = writer_over(memory, sizeof(memory));
     struct kafka_metadata_request metadata;
