@@ -30,7 +30,7 @@ admin__owner(const struct admin *admin, const struct tile *tile, uint32_t *ret_i
     *ret_idx = 0;
     if (admin->config.exchange != NULL && tile->object == (const void *)admin->config.exchange)
         return METRICS_EXCHANGE;
-    return METRICS_CONTROL;
+    return tile->object == (const void *)admin->config.control ? METRICS_CONTROL : METRICS_COMPACT;
 }
 
 const struct metrics_partition *

@@ -205,8 +205,10 @@ admin__collect(struct admin *admin)
                 copy_source(copy, admin->config.exchange_metrics);
                 collect_exchange(copy, admin->config.exchange);
                 break;
-            default:
+            case METRICS_CONTROL:
                 copy_source(copy, admin->config.control_metrics);
+                break;
+            case METRICS_COMPACT: /* its times alone */
                 break;
             }
             collect_times(copy, core, &core->tiles[t]);

@@ -280,8 +280,10 @@ build_tile(const struct admin *admin, const struct tile *tile)
     case METRICS_EXCHANGE:
         json_object_set_new(object, "exchange", build_exchange(admin->config.exchange));
         break;
-    default:
+    case METRICS_CONTROL:
         json_object_set_new(object, "control", build_control(admin));
+        break;
+    case METRICS_COMPACT:
         break;
     }
     return object;

@@ -28,6 +28,7 @@ enum metrics_owner {
     METRICS_NET = BIT(2),
     METRICS_CONTROL = BIT(3),
     METRICS_EXCHANGE = BIT(4),
+    METRICS_COMPACT = BIT(5), /* writes none of its own: the log tile counts for it */
 };
 
 /* A metric's constant is the slot of its first value; METRIC_x_LAST that of its last. */

@@ -2,7 +2,8 @@
 """Every metric that engine/metrics/metrics.def promises is exported, and the ones that a client can check are true.
 
 Method: one server is driven by a Kafka client and by raw sockets so that each metric has a reason to move: batches taken and refused,
-fetches that wait, a connection too many, segments that roll, a topic deleted, a clean restart and a kill. At the end each name in
+fetches that wait, a connection too many, segments that roll, transactions that end either way, clients beyond their limits, a topic
+deleted, a clean restart, a kill and a segment that is damaged before it is compacted. At the end each name in
 metrics.def must have had a sample; label values of zero are not exported, so a labelled metric counts as seen when any of its values was.
 
 Run alone: $EAGRE names the server, else build/release/eagre. Ends: N passed, M failed."""
@@ -16,10 +17,11 @@ import sys
 import time
 
 import server
+import wire
 
 try:
     from confluent_kafka import Consumer, Producer, TopicPartition
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 except ImportError:
     print("SKIP check_metrics: wants python3-confluent-kafka")
     print("0 passed, 0 failed")
@@ -271,6 +273,51 @@ def consumer_groups(target, watch):
     watch.until("the group is empty", lambda: watch.total("groups", state="empty") >= 1 and watch.total("groups", state="stable") == 0)
 
 
+def transactions(target, watch):
+    """Two that end, either way, and one that a new producer of the same id puts an end to."""
+    settings = {"bootstrap.servers": target.address, "transactional.id": "watched"}
+    producer = Producer(settings)
+    producer.init_transactions(SECONDS_MAX)
+    expect(watch.total("transactions", state="empty"), 1, "ids without a transaction yet")
+    create(target.address, "ended")
+    for commit in (True, False):
+        producer.begin_transaction()
+        producer.produce("ended", b"v", partition=0)
+        expect(producer.flush(SECONDS_MAX), 0, "records not acknowledged")
+        expect(watch.total("transactions", state="ongoing"), 1, "open transactions")
+        expect(watch.total("transactions_open"), 1, "open transactions in partitions")
+        if commit:
+            producer.commit_transaction(SECONDS_MAX)
+        else:
+            producer.abort_transaction(SECONDS_MAX)
+        kind = "commit" if commit else "abort"
+        watch.until(f"the {kind} is complete", lambda: watch.total("transactions", state=f"complete_{kind}") == 1)
+        watch.until("its marker is counted", lambda: watch.total("transaction_markers_total", kind=kind) == 1)
+    expect(watch.total("transaction_commits_total"), 1, "commits")
+    expect(watch.total("transaction_aborts_total", reason="producer"), 1, "aborts")
+    producer.begin_transaction()
+    producer.produce("ended", b"v", partition=0)
+    expect(producer.flush(SECONDS_MAX), 0, "records not acknowledged")
+    Producer(settings).init_transactions(SECONDS_MAX)
+    expect(watch.total("transaction_aborts_total", reason="fenced"), 1, "aborts of a former producer")
+    watch.until("nothing is open", lambda: watch.total("transactions_open") == 0)
+
+
+def quotas(target, watch):
+    connection = wire.Connection(target)
+    answer = connection.call("ALTER_CLIENT_QUOTAS", 1, entries=[
+        {"entity": [{"entity_type": "client-id", "entity_name": "slow"}],
+         "ops": [{"key": "producer_byte_rate", "value": 20000.0, "remove": False}]}])
+    connection.close()
+    expect(answer["entries"][0]["error"], 0, "the limit is taken")
+    produce(target.address, "orders", 100, **{"client.id": "slow", "batch.num.messages": 10})
+    if watch.total("quota_throttles_total", quota="produce") == 0:
+        raise AssertionError("pauses are not counted")
+    if watch.total("quota_throttle_nanoseconds_total", quota="produce") < 1e9:  # 100 kB at 20 kB/s
+        raise AssertionError("the time of pauses is not counted")
+    expect(watch.total("quota_throttles_total", quota="fetch"), 0, "pauses of readers")
+
+
 def deletion(target, watch):
     admin = AdminClient({"bootstrap.servers": target.address})
     for future in admin.delete_topics(["bulk"], operation_timeout=SECONDS_MAX).values():
@@ -305,6 +352,36 @@ def killed(target, watch):
     expect(watch.total("partition_records_in_total", topic="orders"), 0, "records taken by this process")
 
 
+def damaged_before_compaction(target, watch):
+    """Damage that compaction meets is counted by its reason; recovery reads no batch of a sealed segment and cannot meet it first."""
+    create(target.address, "states", **{"cleanup.policy": "compact", "segment.bytes": str(1 << 20),
+                                        "min.compaction.lag.ms": str(1 << 40), "min.cleanable.dirty.ratio": "0"})
+    needle = b"here it will be damaged"
+    producer = Producer({"bootstrap.servers": target.address, "message.timeout.ms": 60000})
+    for index in range(40):
+        producer.produce("states", needle + b"s" * 100000, key=str(index % 4), partition=0)
+    expect(producer.flush(60), 0, "records not acknowledged")
+    expect(target.stop(), 0, "exit status")
+    paths = [os.path.join(folder, name) for folder, _, names in os.walk(target.data) for name in names if name.endswith(".seg")]
+    damaged = 0
+    for path in sorted(paths):
+        with open(path, "r+b") as segment:
+            at = segment.read().find(needle)
+            if at >= 0 and damaged == 0:
+                segment.seek(at)
+                segment.write(b"H")
+                damaged += 1
+    expect(damaged, 1, "segments damaged")
+    target.start()
+    expect(watch.total("compaction_failures_total"), 0, "failures before it may be compacted")
+    admin = AdminClient({"bootstrap.servers": target.address})
+    for future in admin.alter_configs([ConfigResource("topic", "states", set_config={
+            "cleanup.policy": "compact", "segment.bytes": str(1 << 20), "min.cleanable.dirty.ratio": "0"})]).values():
+        future.result(SECONDS_MAX)
+    watch.until("the failure is counted", lambda: watch.total("compaction_failures_total", reason="corrupt") == 1)
+    expect(watch.total("compaction_failures_total"), 1, "failures")
+
+
 def budget(_, watch):
     committed = watch.total("memory_committed_bytes")
     if not 0 < committed <= watch.total("memory_budget_bytes"):
@@ -324,7 +401,8 @@ def main():
     suite = server.Suite("metrics")
     target = server.Server("--connections_max", "16", "--memory", "512MiB")
     watch = Watch(target)
-    tests = [appends, groups, reads, requests, refusals, connections, bulk, native_door, consumer_groups, deletion, clean_restart, killed, budget, nothing_is_absent]
+    tests = [appends, groups, reads, requests, refusals, connections, bulk, native_door, consumer_groups, deletion, clean_restart,
+             killed, quotas, transactions, damaged_before_compaction, budget, nothing_is_absent]
     try:
         target.start()
         for test in tests:
