@@ -39,8 +39,8 @@ def built_drivers():
     return {line.split()[0] for line in done.stdout.decode().splitlines()}
 
 
-def run_bench(peer, path, options, prefix):
-    """The result of eagre-bench against a running peer."""
+def run_bench(peer, path, options, prefix, more=()):
+    """The result of eagre-bench against a running peer; more: settings of the workload that win over all others."""
     address = peer.bench_address() if hasattr(peer, "bench_address") else peer.address
     command = [BENCH, "--workload", path, "--driver", peer.driver, "--address", address, "--topic-prefix", prefix, "--json", "-"]
     for pid in peer.pids():
@@ -50,7 +50,7 @@ def run_bench(peer, path, options, prefix):
     command += ["--set", f"warmup_seconds={options.warmup}"]
     if options.seconds:
         command += ["--set", f"seconds={options.seconds}"]
-    for assignment in options.set:
+    for assignment in (*options.set, *more):
         command += ["--set", assignment]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600, check=False)
     try:
@@ -71,6 +71,9 @@ def one_run(kind, path, options, number):
         peer.start()
         with open(path, encoding="utf-8") as file:
             workload = yaml.safe_load(file) or {}
+        if peer.compiles_at_run_time and options.warmup:
+            peer.topics(workload, f"warm{number}")
+            run_bench(peer, path, options, f"warm{number}", ("rate=0", "warmup_seconds=0", f"seconds={options.warmup}"))
         prefix = f"bench{number}"
         peer.topics(workload, prefix)
         result = run_bench(peer, path, options, prefix)

@@ -166,8 +166,10 @@ main(int argc, char **argv)
     bool is_written = count > 0 &&
                       (options.json == NULL || result_write(&bench, results, count, options.json));
     const struct bench_result *last = &results[count > 0 ? count - 1 : 0];
-    bool is_whole = options.ladder_first > 0 ||
-                    (last->failed == 0 && last->verify.lost == 0 && last->verify.duplicates == 0);
+    bool is_whole = options.ladder_first > 0 || (last->failed == 0 && last->verify.lost == 0 &&
+                                                 last->verify.duplicates == 0 && last->records > 0);
+    if (count > 0 && last->records == 0)
+        fprintf(stderr, "bench: nothing was acknowledged while measuring\n");
     bench_close(&bench);
     return is_written && is_whole && !bench.is_broken ? 0 : 1;
 }

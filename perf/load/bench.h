@@ -121,6 +121,8 @@ bool workload_check(const struct workload *workload);
 uint32_t bench_value_bytes(const struct workload *workload, uint32_t sequence);
 /* Writes a value: stamp and filling. to: [bytes], bytes as bench_value_bytes() says. */
 void bench_value(uint8_t *to, uint32_t bytes, const struct bench_batch *batch, uint32_t idx);
+/* Of a value with a stamp: the record's place within (producer, partition). */
+uint32_t bench_sequence(const uint8_t *value);
 /* "prefix-3" into name. */
 void bench_topic_name(const struct driver_config *config, uint32_t topic, char *name, size_t room);
 

@@ -175,6 +175,57 @@ raw_is_led(struct raw *raw, const char *name)
     return response.topics.at[0].partitions.count == raw->config->workload->partitions;
 }
 
+/* Where a partition's log ends now: records of before are not this run's. False: the broker cannot
+ * tell (yet). */
+static bool
+raw_ask_end(struct raw *raw, uint32_t partition_idx, int64_t *ret_offset)
+{
+    const struct workload *workload = raw->config->workload;
+    struct kafka_list_offsets_request_partition partition;
+    struct kafka_list_offsets_request_topic topic;
+    struct kafka_list_offsets_request request;
+    struct kafka_list_offsets_response response;
+    struct kafka_client_request head = raw_head(raw, KAFKA_LIST_OFFSETS, LIST_OFFSETS_VERSION);
+    char name[BENCH_NAME_MAX];
+
+    kafka_list_offsets_request_partition_defaults(&partition);
+    kafka_list_offsets_request_topic_defaults(&topic);
+    kafka_list_offsets_request_defaults(&request);
+    bench_topic_name(raw->config, partition_idx / workload->partitions, name, sizeof(name));
+    partition.index = (int32_t)(partition_idx % workload->partitions);
+    partition.timestamp_ms = -1;
+    topic.name = text_of(name);
+    topic.partitions.at = &partition;
+    topic.partitions.count = 1;
+    request.replica_id = -1;
+    request.topics.at = &topic;
+    request.topics.count = 1;
+    if (!raw_ask(raw, &head, &request, &response) || response.topics.count != 1 ||
+        response.topics.at[0].partitions.count != 1 ||
+        response.topics.at[0].partitions.at[0].error != 0)
+        return false;
+    *ret_offset = response.topics.at[0].partitions.at[0].offset;
+    return true;
+}
+
+/* Metadata name a leader before it has taken its office: ready is who tells the log's end. */
+static bool
+raw_await(struct raw *raw, uint32_t topic, const char *name)
+{
+    uint32_t partitions = raw->config->workload->partitions;
+    uint64_t end_ns = process_now_ns() + PREPARE_SECONDS * NS_PER_S;
+    bool is_led = false;
+    int64_t offset;
+
+    while (!(is_led = raw_is_led(raw, name)) && process_now_ns() < end_ns)
+        poll(NULL, 0, 50);
+    for (uint32_t i = 0; is_led && i < partitions; i++)
+        while (!(is_led = raw_ask_end(raw, topic * partitions + i, &offset)) &&
+               process_now_ns() < end_ns)
+            poll(NULL, 0, 20);
+    return is_led;
+}
+
 static bool
 raw_prepare(const struct driver_config *config)
 {
@@ -183,13 +234,8 @@ raw_prepare(const struct driver_config *config)
 
     for (uint32_t topic = 0; is_good && topic < config->workload->topics; topic++) {
         char name[BENCH_NAME_MAX];
-        uint64_t end_ns = process_now_ns() + PREPARE_SECONDS * NS_PER_S;
         bench_topic_name(config, topic, name, sizeof(name));
-        is_good = raw_create(raw, name);
-        bool is_led = false;
-        while (is_good && !(is_led = raw_is_led(raw, name)) && process_now_ns() < end_ns)
-            poll(NULL, 0, 50);
-        is_good = is_good && is_led;
+        is_good = raw_create(raw, name) && raw_await(raw, topic, name);
     }
     if (!is_good)
         fprintf(stderr, "bench: %s: the topics cannot be made\n", config->address);
@@ -271,38 +317,6 @@ raw_answers(struct raw *raw)
 
 /* ---- consumers */
 
-/* Where the log ends now: records of before are not this run's. */
-static bool
-raw_ask_end(struct raw *raw, uint32_t idx)
-{
-    const struct workload *workload = raw->config->workload;
-    struct kafka_list_offsets_request_partition partition;
-    struct kafka_list_offsets_request_topic topic;
-    struct kafka_list_offsets_request request;
-    struct kafka_list_offsets_response response;
-    struct kafka_client_request head = raw_head(raw, KAFKA_LIST_OFFSETS, LIST_OFFSETS_VERSION);
-    char name[BENCH_NAME_MAX];
-
-    kafka_list_offsets_request_partition_defaults(&partition);
-    kafka_list_offsets_request_topic_defaults(&topic);
-    kafka_list_offsets_request_defaults(&request);
-    bench_topic_name(raw->config, raw->partitions[idx] / workload->partitions, name, sizeof(name));
-    partition.index = (int32_t)(raw->partitions[idx] % workload->partitions);
-    partition.timestamp_ms = -1;
-    topic.name = text_of(name);
-    topic.partitions.at = &partition;
-    topic.partitions.count = 1;
-    request.replica_id = -1;
-    request.topics.at = &topic;
-    request.topics.count = 1;
-    if (!raw_ask(raw, &head, &request, &response) || response.topics.count != 1 ||
-        response.topics.at[0].partitions.count != 1 ||
-        response.topics.at[0].partitions.at[0].error != 0)
-        return false;
-    raw->offsets[idx] = response.topics.at[0].partitions.at[0].offset;
-    return true;
-}
-
 static void *
 raw_open_consumer(const struct driver_config *config, uint32_t idx)
 {
@@ -317,8 +331,8 @@ raw_open_consumer(const struct driver_config *config, uint32_t idx)
     raw->offsets = calloc(all, sizeof(*raw->offsets));
     bool is_good = raw->partitions != NULL && raw->offsets != NULL;
     for (uint32_t i = idx; is_good && i < all; i += workload->consumers) {
-        raw->partitions[raw->partition_count++] = i;
-        is_good = raw_ask_end(raw, raw->partition_count - 1);
+        raw->partitions[raw->partition_count] = i;
+        is_good = raw_ask_end(raw, i, &raw->offsets[raw->partition_count++]);
     }
     if (!is_good) {
         fprintf(stderr, "bench: the ends of the partitions cannot be found\n");

@@ -8,6 +8,12 @@ static const struct driver_ops *const drivers[] = {
     &driver_native,
     &driver_rdkafka,
     &driver_redis,
+#ifdef HAS_LIBNATS
+    &driver_nats,
+#endif
+#ifdef HAS_LIBRABBITMQ
+    &driver_rabbitmq,
+#endif
 };
 
 const struct driver_ops *
@@ -24,4 +30,10 @@ driver_list(void)
 {
     for (size_t i = 0; i < ARRAY_COUNT(drivers); i++)
         printf("%-14s %s\n", drivers[i]->name, drivers[i]->label);
+#ifndef HAS_LIBNATS
+    printf("# nats is not built in: libnats was not found\n");
+#endif
+#ifndef HAS_LIBRABBITMQ
+    printf("# rabbitmq is not built in: librabbitmq was not found\n");
+#endif
 }

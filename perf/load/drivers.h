@@ -1,4 +1,4 @@
-/* The drivers that are built in. */
+/* The drivers; those of optional libraries are there where CMakeLists.txt found them. */
 #ifndef EAGRE_PERF_LOAD_DRIVERS_H
 #define EAGRE_PERF_LOAD_DRIVERS_H
 
@@ -6,6 +6,8 @@
 
 extern const struct driver_ops driver_kafka_raw;
 extern const struct driver_ops driver_native;
+extern const struct driver_ops driver_nats;
+extern const struct driver_ops driver_rabbitmq;
 extern const struct driver_ops driver_rdkafka;
 extern const struct driver_ops driver_redis;
 

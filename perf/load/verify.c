@@ -30,6 +30,12 @@ bench_value(uint8_t *to, uint32_t bytes, const struct bench_batch *batch, uint32
         to[i] = (uint8_t)('a' + i % 26);
 }
 
+uint32_t
+bench_sequence(const uint8_t *value)
+{
+    return get_u32_le(value + 8);
+}
+
 void
 bench_topic_name(const struct driver_config *config, uint32_t topic, char *name, size_t room)
 {
@@ -52,7 +58,7 @@ verify_take(struct verify *verify, uint32_t partition, const uint8_t *value, uin
         verify->foreign++;
         return 0;
     }
-    uint32_t sequence = get_u32_le(value + 8);
+    uint32_t sequence = bench_sequence(value);
     uint32_t *expected =
         &verify->expected[(size_t)get_u16_le(value + 12) * verify->partitions + partition];
     if (sequence < *expected) {

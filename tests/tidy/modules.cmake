@@ -109,6 +109,17 @@ function(add_program name)
   set_property(GLOBAL APPEND PROPERTY EAGRE_PROGRAMS ${name})
 endfunction()
 
+# A source of a program that is built only where its library is; the program then knows HAS_<PACKAGE>.
+function(add_optional name package source)
+  string(TOUPPER ${package} word)
+  pkg_check_modules(${word} IMPORTED_TARGET ${package})
+  if(${word}_FOUND)
+    target_sources(${name} PRIVATE ${source})
+    target_link_libraries(${name} PRIVATE PkgConfig::${word})
+    target_compile_definitions(${name} PRIVATE HAS_${word}=1)
+  endif()
+endfunction()
+
 function(add_fuzz name)
   if(NOT EAGRE_FUZZ)
     return()
