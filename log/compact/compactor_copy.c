@@ -3,14 +3,15 @@
  * passed.
  *
  *   batch                                  what happens
- *   ends at or above the map's end         copied as it is
+ *   ends at or above the map's end         copied as it is; what was aborted is told as before
  *   marker, records of its transaction     copied as it is
  *   ... none of them left                  gets a delete horizon; goes when that has passed
  *   data of an aborted transaction         its records go
- *   data                                   a record goes when its key has a newer one, or when it
- * is a tombstone and the batch's horizon has passed cannot be unpacked                     copied
- * as it is (its keys are not in the map either) nothing left                           goes; but
- * the last of its producer, and the last of the group, stay as a batch without records
+ *   data                                   a record goes when its key has a newer one
+ *   ... with a horizon that has passed     its tombstones go
+ *   ... that cannot be unpacked            copied as it is (its keys are not in the map either)
+ *   ... nothing left                       goes; but the last of its producer, and the last of the
+ *                                          group, stay as a batch without records
  *
  * The group's last batch stays, so that every segment has a run and ends where it ended. */
 #include "log/compact/compactor_inner.h"
@@ -127,6 +128,23 @@ horizon_has_passed(const struct compactor *compactor, const struct record_batch_
            info->base_timestamp_ms <= compactor->link->task.now_ms;
 }
 
+/* A reader that is told of an aborted transaction waits for its marker: list and marker stay and
+ * go together. */
+static enum rc
+keep_aborted(struct compactor *compactor, const struct record_batch_info *info)
+{
+    const struct aborted_entry *aborted = compactor__aborted(
+        compactor, info->producer_id, (uint64_t)info->base_offset);
+
+    if (aborted == NULL || aborted->last_offset != (uint64_t)info->base_offset ||
+        info->record_count == 0)
+        return RC_OK;
+    if (compactor->output_aborted_count == COMPACT_GROUP_ABORTED_MAX)
+        return RC_LIMIT;
+    compactor->output_aborted[compactor->output_aborted_count++] = *aborted;
+    return RC_OK;
+}
+
 static enum rc
 copy_marker(struct compactor *compactor, const uint8_t *batch, const struct record_batch_info *info)
 {
@@ -135,8 +153,6 @@ copy_marker(struct compactor *compactor, const uint8_t *batch, const struct reco
     bool is_told = task->aborted_count > 0 &&
                    (uint64_t)info->base_offset >= task->aborted[0].last_offset;
     bool is_over = open != NULL && !open->has_data && !is_told;
-    const struct aborted_entry *aborted = compactor__aborted(
-        compactor, info->producer_id, (uint64_t)info->base_offset);
     struct record_filtered filtered;
 
     if (open != NULL)
@@ -145,16 +161,11 @@ copy_marker(struct compactor *compactor, const uint8_t *batch, const struct reco
         task->records_removed += info->record_count;
         return copy_empty(compactor, batch, info);
     }
-    /* A reader that is told of an aborted transaction waits for its marker: list and marker stay
-     * and go together. */
-    if (aborted != NULL && aborted->last_offset == (uint64_t)info->base_offset &&
-        info->record_count > 0) {
-        if (compactor->output_aborted_count == COMPACT_GROUP_ABORTED_MAX)
-            return RC_LIMIT;
-        compactor->output_aborted[compactor->output_aborted_count++] = *aborted;
-    }
     if (info->record_count == 0)
         return copy_empty(compactor, batch, info);
+    enum rc rc = keep_aborted(compactor, info);
+    if (rc != RC_OK)
+        return rc;
     compactor->filter.keeps = keeps_all;
     compactor->filter.wants_horizon = is_over;
     if (is_over && record_filter_run(&compactor->filter, batch, info, &filtered) == RC_OK &&
@@ -199,11 +210,12 @@ copy_data(struct compactor *compactor, const uint8_t *batch, const struct record
 static enum rc
 copy_batch(struct compactor *compactor, const uint8_t *batch, const struct record_batch_info *info)
 {
-    if ((uint64_t)record_batch_last_offset(info) >= compactor->link->task.map_end)
-        return output_add(compactor, batch);
-    if ((info->attributes & RECORD_ATTRIBUTES_CONTROL) != 0)
-        return copy_marker(compactor, batch, info);
-    return copy_data(compactor, batch, info);
+    bool is_marker = (info->attributes & RECORD_ATTRIBUTES_CONTROL) != 0;
+
+    if ((uint64_t)record_batch_last_offset(info) < compactor->link->task.map_end)
+        return is_marker ? copy_marker(compactor, batch, info) : copy_data(compactor, batch, info);
+    enum rc rc = is_marker ? keep_aborted(compactor, info) : RC_OK;
+    return rc == RC_OK ? output_add(compactor, batch) : rc;
 }
 
 /* ---- groups ---- */

@@ -194,6 +194,43 @@ Test(compact_faults, an_open_transaction_is_not_compacted, .timeout = 60)
     crig_fini(&crig);
 }
 
+/* Where the map ends, nothing is looked at, and what was aborted there must still be told. */
+Test(compact_faults, an_aborted_transaction_behind_the_map_s_end_stays_aborted, .timeout = 60)
+{
+    static struct crig crig;
+    const struct crig_record record = {.key = 5, .value = 5};
+
+    crig_init(&crig, 82, NULL);
+    crig.rig.config.transactions_max = 64;
+    crig.rig.config.transactions_aborted_max = 1024;
+    crig_open(&crig, &small);
+    crig_fill(&crig, 100, 10, 100, 0);
+    transact(&crig, 11, 0, 2000, true);
+    cr_assert_eq(rig_admit(&crig.rig, 0, 9, 0), RC_OK);
+    crig_append(&crig,
+                &(struct crig_batch){.count = 1,
+                                     .records = &record,
+                                     .producer_id = 9,
+                                     .attributes = RECORD_ATTRIBUTES_TRANSACTIONAL});
+    uint64_t first = crig.count - 1;
+    transact(&crig, 10, 0, 2000, false);
+    crig_fill(&crig, 500, 10, 100, 0);
+    mark(&crig, 9, true); /* in the active segment: not read */
+    crig_compact(&crig);
+    cr_assert_eq(crig_partition(&crig)->cleaned_offset, first);
+    /* The new segment's footer is listed: the log tile may forget what it tells. */
+    while (crig_partition(&crig)->transactions.aborted_count > 0)
+        transaction_aborted_pop(&rig_log(&crig.rig, 0)->transactions,
+                                &crig_partition(&crig)->transactions);
+    crig.value_bytes = 1000;
+    crig_fill(&crig, 500, 20, 100, 0);
+    crig_pass_ms(&crig, 11000);
+    crig_compact(&crig);
+    cr_assert_gt(crig_partition(&crig)->cleaned_offset, 6000);
+    crig_verify(&crig, crig_partition(&crig)->cleaned_offset);
+    crig_fini(&crig);
+}
+
 /* ---- seeds ---- */
 
 static void
