@@ -58,8 +58,10 @@ begin_named(struct control *control,
     if (!topic_name_is_valid(asked->name)) {
         item->error = KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
     } else if (find_visible(control, asked->name) == NULL) {
+        /* Topics of the server come when their first request does. */
+        bool is_own = control__internal_log_named(control, asked->name) < INTERNAL_LOGS;
         item->error = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
-        if (request->allow_auto_topic_creation && control->config.auto_create)
+        if (request->allow_auto_topic_creation && control->config.auto_create && !is_own)
             item->waits = METADATA_CREATE;
     }
 }

@@ -130,6 +130,11 @@ created_record(struct control *control,
                              "name must be 1 to 249 of a-z A-Z 0-9 . _ -");
         return false;
     }
+    if (control__internal_log_named(control, asked->name) < INTERNAL_LOGS) {
+        control__item_refuse(
+            call, item, KAFKA_ERROR_INVALID_TOPIC_EXCEPTION, "the server makes this topic itself");
+        return false;
+    }
     record->name_count = (uint8_t)asked->name.count;
     bytes_copy(record->name, sizeof(record->name), asked->name.at, asked->name.count);
     record->partition_count = created_partitions(control, call, asked, item);
@@ -324,6 +329,11 @@ delete_issue(struct control *control, struct control_call *call, uint32_t idx)
                              by_id ? KAFKA_ERROR_UNKNOWN_TOPIC_ID
                                    : KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION,
                              "no such topic");
+        return true;
+    }
+    if (control__internal_log_owns(control, topic)) {
+        control__item_refuse(
+            call, item, KAFKA_ERROR_INVALID_TOPIC_EXCEPTION, "the server needs this topic");
         return true;
     }
     bytes_copy(record.id, sizeof(record.id), topic->id, sizeof(topic->id));

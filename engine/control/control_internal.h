@@ -180,6 +180,8 @@ struct control_find {
 enum rc control__find_record(struct control *control, struct control_find *find);
 
 /* internal_log.c */
+/* Index of the internal log whose topic has this name; INTERNAL_LOGS: none has. */
+uint32_t control__internal_log_named(const struct control *control, struct bytes name);
 /* True for the topics of internal logs: their records are the guests' alone. */
 bool control__internal_log_owns(const struct control *control, const struct topic *topic);
 /* Somebody asks for the guest: makes the topic when there is none. */

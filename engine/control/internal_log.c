@@ -32,15 +32,21 @@ internal_partition(const struct control *control,
     return *ret_place != TOPIC_NONE;
 }
 
+uint32_t
+control__internal_log_named(const struct control *control, struct bytes name)
+{
+    uint32_t idx = 0;
+
+    while (idx < INTERNAL_LOGS &&
+           !control__same(name, control__text(control->internal[idx].kind->topic)))
+        idx++;
+    return idx;
+}
+
 bool
 control__internal_log_owns(const struct control *control, const struct topic *topic)
 {
-    for (uint32_t i = 0; i < INTERNAL_LOGS; i++) {
-        if (control__same(control__topic_name(topic),
-                          control__text(control->internal[i].kind->topic)))
-            return true;
-    }
-    return false;
+    return control__internal_log_named(control, control__topic_name(topic)) < INTERNAL_LOGS;
 }
 
 bool
@@ -65,20 +71,25 @@ control__internal_log_append(struct control *control,
 
 /* ---- the topic */
 
-/* Keeps everything (the coordinator trims), in segments small enough to be deleted soon. */
+/* Keeps everything (the coordinator trims), in segments small enough to be deleted soon, whatever
+ * holds for other topics: a record that retention or compaction takes is a change that is lost. */
 static void
 internal_create(struct control *control, struct internal_log *log)
 {
+    static const char *const settings[][2] = {{"retention.ms", "-1"},
+                                              {"retention.bytes", "-1"},
+                                              {"cleanup.policy", "delete"},
+                                              {"eagre.durability", "device"},
+                                              {"segment.bytes", "16777216"}};
     struct topic_record record = {.kind = TOPIC_RECORD_CREATED, .partition_count = 1};
     const struct operation_request request = {
         .kind = OPERATION_CREATE, .may_exist = true, .call = CONTROL_NONE, .record = &record};
-    enum rc rc = topic_config_set(
-        &record.config, control__text("retention.ms"), control__text("-1"), NULL);
 
-    if (rc == RC_OK)
-        rc = topic_config_set(
-            &record.config, control__text("segment.bytes"), control__text("16777216"), NULL);
-    CHECK(rc == RC_OK);
+    for (uint32_t i = 0; i < ARRAY_COUNT(settings); i++)
+        CHECK(topic_config_set(&record.config,
+                               control__text(settings[i][0]),
+                               control__text(settings[i][1]),
+                               NULL) == RC_OK);
     record.name_count = (uint8_t)strlen(log->kind->topic);
     bytes_copy(record.name, sizeof(record.name), log->kind->topic, record.name_count);
     if (control__operation_start(control, &request) == CONTROL_NONE)

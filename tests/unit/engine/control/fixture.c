@@ -610,6 +610,19 @@ fixture_delete(struct fixture *fixture, const char *name)
     return response.topics.at[0].error;
 }
 
+void
+fixture_open_group_log(struct fixture *fixture)
+{
+    struct kafka_find_coordinator_request request;
+    struct kafka_find_coordinator_response response;
+
+    kafka_find_coordinator_request_defaults(&request);
+    request.key = fixture_text("g");
+    for (int i = 0; i < 2; i++)
+        fixture_ask(fixture, KAFKA_FIND_COORDINATOR, 2, &request, &response);
+    cr_assert_eq(response.error, KAFKA_ERROR_NONE);
+}
+
 struct fixture_partition *
 fixture_find(struct fixture *fixture, const char *name, uint32_t partition)
 {

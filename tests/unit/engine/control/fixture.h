@@ -124,6 +124,8 @@ struct bytes fixture_text(const char *text);
 /* CreateTopics with one topic; returns the error code. */
 int16_t fixture_create(struct fixture *fixture, const char *name, int32_t partitions);
 int16_t fixture_delete(struct fixture *fixture, const char *name);
+/* Asks for a coordinator until the log of the groups is there. */
+void fixture_open_group_log(struct fixture *fixture);
 /* The partition of a topic, found by its id through Metadata; NULL: there is none. */
 struct fixture_partition *
 fixture_find(struct fixture *fixture, const char *name, uint32_t partition);

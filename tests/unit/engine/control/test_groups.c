@@ -7,19 +7,6 @@
 
 #include <criterion/criterion.h>
 
-static void
-open_group_log(struct fixture *fixture)
-{
-    struct kafka_find_coordinator_request request;
-    struct kafka_find_coordinator_response response;
-
-    kafka_find_coordinator_request_defaults(&request);
-    request.key = fixture_text("g");
-    for (int i = 0; i < 2; i++)
-        fixture_ask(fixture, KAFKA_FIND_COORDINATOR, 2, &request, &response);
-    cr_assert_eq(response.error, KAFKA_ERROR_NONE);
-}
-
 /* A simple commit of one offset; its error. */
 static int16_t
 commit(struct fixture *fixture, const char *group, const char *topic, int64_t offset)
@@ -78,13 +65,62 @@ Test(control_groups, are_told_to_try_again_until_the_log_is_there, .timeout = 20
     fixture_free(fixture);
 }
 
+Test(control_groups, keep_their_log_from_everybody_and_from_the_brokers_presets, .timeout = 20)
+{
+    static const char *const presets[][2] = {{"retention.bytes", "1000"},
+                                             {"retention.ms", "1000"},
+                                             {"cleanup.policy", "compact"},
+                                             {"eagre.durability", "memory"}};
+    struct fixture *fixture = fixture_new(9);
+    struct kafka_metadata_request ask;
+    struct kafka_metadata_request_topic asked;
+    struct kafka_metadata_response metadata;
+    int16_t error;
+
+    for (uint32_t i = 0; i < 4; i++)
+        cr_assert_eq(topic_config_set(&fixture->config.broker,
+                                      fixture_text(presets[i][0]),
+                                      fixture_text(presets[i][1]),
+                                      NULL),
+                     RC_OK);
+    fixture_restart(fixture);
+    fixture_run(fixture);
+    cr_expect_eq(fixture_create(fixture, "__consumer_offsets", 1),
+                 KAFKA_ERROR_INVALID_TOPIC_EXCEPTION);
+    cr_expect_eq(fixture_create(fixture, "__transaction_state", 1),
+                 KAFKA_ERROR_INVALID_TOPIC_EXCEPTION);
+    kafka_metadata_request_defaults(&ask);
+    kafka_metadata_request_topic_defaults(&asked);
+    asked.name = fixture_text("__consumer_offsets");
+    ask.topics.at = &asked;
+    ask.topics.count = 1;
+    ask.allow_auto_topic_creation = true;
+    fixture_ask(fixture, KAFKA_METADATA, 9, &ask, &metadata);
+    cr_expect_eq(metadata.topics.at[0].error, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
+    cr_expect_null(fixture_find(fixture, "__consumer_offsets", 0), "a question makes none");
+    cr_assert_eq(fixture_create(fixture, "t", 1), 0);
+    fixture_open_group_log(fixture);
+    cr_assert_eq(commit(fixture, "g", "t", 5), 0);
+    const struct fixture_partition *log = fixture_find(fixture, "__consumer_offsets", 0);
+    cr_assert_not_null(log);
+    cr_expect_eq(log->config.retention_bytes, -1);
+    cr_expect_eq(log->config.retention_ms, -1);
+    cr_expect_not(log->config.is_compacted);
+    cr_expect_eq(log->config.durability, LOG_DURABILITY_DEVICE);
+    cr_expect_eq(fixture_delete(fixture, "__consumer_offsets"),
+                 KAFKA_ERROR_INVALID_TOPIC_EXCEPTION);
+    cr_expect_eq(commit(fixture, "g", "t", 6), 0);
+    cr_expect_eq(fetch(fixture, "g", "t", &error), 6);
+    fixture_free(fixture);
+}
+
 Test(control_groups, find_their_offsets_after_a_restart, .timeout = 20)
 {
     struct fixture *fixture = fixture_ready(2);
     int16_t error;
 
     fixture_create(fixture, "t", 1);
-    open_group_log(fixture);
+    fixture_open_group_log(fixture);
     for (int64_t offset = 0; offset < 20; offset++)
         cr_assert_eq(commit(fixture, offset % 2 == 0 ? "even" : "odd", "t", offset), 0);
     fixture_restart(fixture);
@@ -102,7 +138,7 @@ Test(control_groups, refuse_to_serve_from_a_damaged_log, .timeout = 20)
     int16_t error;
 
     fixture_create(fixture, "t", 1);
-    open_group_log(fixture);
+    fixture_open_group_log(fixture);
     cr_assert_eq(commit(fixture, "g", "t", 5), 0);
     struct fixture_partition *log = fixture_find(fixture, "__consumer_offsets", 0);
     cr_assert_neq(log, NULL);
@@ -120,7 +156,7 @@ Test(control_groups, keep_producers_out_of_their_log, .timeout = 20)
 {
     struct fixture *fixture = fixture_ready(4);
 
-    open_group_log(fixture);
+    fixture_open_group_log(fixture);
     bool seen = false;
     for (uint32_t i = 0; i < fixture->gates[0].event_count; i++) {
         const struct fixture_event *event = &fixture->gates[0].events[i];
@@ -139,7 +175,7 @@ Test(control_groups, are_answered_when_the_server_drains, .timeout = 20)
     struct kafka_join_group_request request;
     struct kafka_join_group_response response;
 
-    open_group_log(fixture);
+    fixture_open_group_log(fixture);
     kafka_join_group_request_defaults(&request);
     request.group_id = fixture_text("g");
     request.session_timeout_ms = 10000;

@@ -66,7 +66,7 @@ Test(delete_records, refuses_what_is_not_there_or_not_theirs, .timeout = 20)
 {
     struct fixture *fixture = with_records(1);
 
-    cr_assert_eq(fixture_create(fixture, "__consumer_offsets", 1), 0);
+    fixture_open_group_log(fixture);
     cr_assert_eq(delete_records(fixture, "b", 0, 1), KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
     cr_assert_eq(delete_records(fixture, "a", 2, 1), KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
     cr_assert_eq(delete_records(fixture, "a", -1, 1), KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
