@@ -68,10 +68,34 @@ group_call(const struct control *control,
 
 /* ---- while there is no coordinator: every answer of these APIs that has one error field */
 
-static int16_t
-group_unready_error(const struct control *control)
+/* What tools ask, and what can be answered without a member or an offset: of a log that was never
+ * made, that there is nothing. */
+static bool
+only_looks(const struct control_call *call)
 {
-    switch (control->internal[INTERNAL_LOG_GROUPS].state) {
+    switch (call->header.api_key) {
+    case KAFKA_OFFSET_FETCH:
+    case KAFKA_DESCRIBE_GROUPS:
+    case KAFKA_CONSUMER_GROUP_DESCRIBE:
+    case KAFKA_LIST_GROUPS:
+    case KAFKA_DELETE_GROUPS:
+    case KAFKA_OFFSET_DELETE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Members look for the coordinator anew at "not available", which makes the log; tools may take it
+ * for the end of the broker, so they are told that it loads. */
+static int16_t
+group_unready_error(const struct control *control, const struct control_call *call)
+{
+    enum internal_log_state state = control->internal[INTERNAL_LOG_GROUPS].state;
+
+    if (only_looks(call) && state != INTERNAL_LOG_FAILED)
+        return KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
+    switch (state) {
     case INTERNAL_LOG_NONE:
     case INTERNAL_LOG_CREATING:
     case INTERNAL_LOG_FAILED:
@@ -86,7 +110,7 @@ static void *
 group_unready(struct control *control, const struct control_call *call, struct kafka_arena *arena)
 {
     const struct kafka_type *type = call->header.api->response;
-    int16_t error = group_unready_error(control);
+    int16_t error = group_unready_error(control, call);
     uint8_t *response = kafka_arena_take(arena, type->struct_bytes);
 
     if (response == NULL)
@@ -121,7 +145,7 @@ commit_unready(struct control *control, struct control_call *call, struct kafka_
             return NULL;
         for (uint32_t p = 0; p < count; p++) {
             partitions[p].index = request->topics.at[t].partitions.at[p].index;
-            partitions[p].error = group_unready_error(control);
+            partitions[p].error = group_unready_error(control, call);
         }
         topics[t].name = request->topics.at[t].name;
         topics[t].partitions.at = partitions;
@@ -151,8 +175,9 @@ txn_commit_unready(struct control *control, struct control_call *call, struct ka
             return NULL;
         for (uint32_t p = 0; p < count; p++) {
             partitions[p].index = request->topics.at[t].partitions.at[p].index;
-            partitions[p].error = kafka_error_for_version(
-                group_unready_error(control), KAFKA_TXN_OFFSET_COMMIT, call->header.api_version);
+            partitions[p].error = kafka_error_for_version(group_unready_error(control, call),
+                                                          KAFKA_TXN_OFFSET_COMMIT,
+                                                          call->header.api_version);
         }
         topics[t].name = request->topics.at[t].name;
         topics[t].partitions.at = partitions;
@@ -174,7 +199,7 @@ fetch_unready(struct control *control, struct control_call *call, struct kafka_a
     if (list == NULL)
         return NULL;
     kafka_offset_fetch_response_defaults(response);
-    response->error = group_unready_error(control);
+    response->error = group_unready_error(control, call);
     for (uint32_t i = 0; i < request->groups.count; i++) {
         list[i].group_id = request->groups.at[i].group_id;
         list[i].error = response->error;
@@ -198,7 +223,7 @@ describe_unready(struct control *control, struct control_call *call, struct kafk
     for (uint32_t i = 0; i < request->groups.count; i++) {
         kafka_describe_groups_response_group_defaults(&list[i]);
         list[i].group_id = request->groups.at[i];
-        list[i].error = group_unready_error(control);
+        list[i].error = group_unready_error(control, call);
     }
     response->groups.at = list;
     response->groups.count = request->groups.count;
@@ -222,7 +247,7 @@ consumer_describe_unready(struct control *control,
     for (uint32_t i = 0; i < request->group_ids.count; i++) {
         kafka_consumer_group_describe_response_group_defaults(&list[i]);
         list[i].group_id = request->group_ids.at[i];
-        list[i].error = group_unready_error(control);
+        list[i].error = group_unready_error(control, call);
     }
     response->groups.at = list;
     response->groups.count = request->group_ids.count;
@@ -242,7 +267,7 @@ delete_unready(struct control *control, struct control_call *call, struct kafka_
     kafka_delete_groups_response_defaults(response);
     for (uint32_t i = 0; i < request->groups_names.count; i++) {
         list[i].group_id = request->groups_names.at[i];
-        list[i].error = group_unready_error(control);
+        list[i].error = group_unready_error(control, call);
     }
     response->results.at = list;
     response->results.count = request->groups_names.count;
@@ -279,10 +304,12 @@ group_dispatch(struct control *control, struct control_call *call)
     struct group_call who = group_call(control, call, host);
     struct group_time time = control__group_time(control);
     struct groups *groups = control->groups;
+    struct internal_log *log = &control->internal[INTERNAL_LOG_GROUPS];
 
-    if (control->internal[INTERNAL_LOG_GROUPS].state != INTERNAL_LOG_READY) {
+    if (log->state != INTERNAL_LOG_READY &&
+        !(only_looks(call) && control__internal_log_is_void(control, log))) {
         struct kafka_arena arena = kafka_arena_over(control->build, CONTROL_BUILD_BYTES);
-        control__internal_log_want(control, &control->internal[INTERNAL_LOG_GROUPS]);
+        control__internal_log_want(control, log);
         control__call_finish(control, call, group_unready_of(control, call, &arena));
         return;
     }

@@ -11,12 +11,19 @@ control__is_transactional(const struct control_call *call)
     return request->transactional_id.at != NULL;
 }
 
-/* Kafka's tools take "not available" of a list for the end of the broker, and "loads" for what it
- * is: they ask again. */
-static int16_t
-unready_error(const struct internal_log *log, enum kafka_api_key api_key)
+static bool
+only_looks(const struct control_call *call)
 {
-    if (api_key == KAFKA_LIST_TRANSACTIONS && log->state != INTERNAL_LOG_FAILED)
+    return call->header.api_key == KAFKA_LIST_TRANSACTIONS ||
+           call->header.api_key == KAFKA_DESCRIBE_TRANSACTIONS;
+}
+
+/* Kafka's tools take "not available" for the end of the broker, and "loads" for what it is: they
+ * ask again. Producers look for the coordinator anew, which makes the log. */
+static int16_t
+unready_error(const struct internal_log *log, const struct control_call *call)
+{
+    if (only_looks(call) && log->state != INTERNAL_LOG_FAILED)
         return KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;
     return log->state == INTERNAL_LOG_READ || log->state == INTERNAL_LOG_WAIT
                ? KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS
@@ -32,13 +39,12 @@ control__transaction_dispatch(struct control *control, struct control_call *call
     struct coordinator *transactions = control->transactions;
     struct internal_log *log = &control->internal[INTERNAL_LOG_TRANSACTIONS];
 
-    if (log->state != INTERNAL_LOG_READY) {
+    /* Looking makes no log; of one that was never made the answer is that there is nothing. */
+    if (log->state != INTERNAL_LOG_READY &&
+        !(only_looks(call) && control__internal_log_is_void(control, log))) {
         control__internal_log_want(control, log);
-        coordinator_refuse(transactions,
-                           &who,
-                           call->header.api_key,
-                           call->message,
-                           unready_error(log, (enum kafka_api_key)call->header.api_key));
+        coordinator_refuse(
+            transactions, &who, call->header.api_key, call->message, unready_error(log, call));
         return;
     }
     switch (call->header.api_key) {

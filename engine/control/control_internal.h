@@ -186,6 +186,8 @@ uint32_t control__internal_log_named(const struct control *control, struct bytes
 bool control__internal_log_owns(const struct control *control, const struct topic *topic);
 /* Somebody asks for the guest: makes the topic when there is none. */
 void control__internal_log_want(struct control *control, struct internal_log *log);
+/* True while its topic was never made: the guest's tables are empty and right. */
+bool control__internal_log_is_void(const struct control *control, const struct internal_log *log);
 /* A record behind the others; false: no room now, or the log is not ready. */
 bool control__internal_log_append(struct control *control,
                                   struct internal_log *log,

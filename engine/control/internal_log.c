@@ -105,6 +105,14 @@ control__internal_log_want(struct control *control, struct internal_log *log)
         internal_create(control, log);
 }
 
+bool
+control__internal_log_is_void(const struct control *control, const struct internal_log *log)
+{
+    return control_state(control) == CONTROL_READY &&
+           (log->state == INTERNAL_LOG_NONE || log->state == INTERNAL_LOG_CREATING) &&
+           topic_store_find(&control->store, control__text(log->kind->topic)) == NULL;
+}
+
 /* ---- replay */
 
 static void

@@ -97,7 +97,7 @@ owned_is_within(const struct consumer_heartbeat *beat, const struct group_set *a
 
 /* The answer with a new epoch may have been lost: then the member comes with the former one and
  * holds nothing that it should not. One that says that it is new and holds nothing is let in again
- * (Kafka fences it until its session ends). */
+ * (KIP-848, as Kafka does since KAFKA-19233: it was fenced, and its id stays the same). */
 static int16_t
 check_epoch(struct groups *groups, struct member *member, const struct consumer_heartbeat *beat)
 {

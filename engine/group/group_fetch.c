@@ -260,7 +260,9 @@ groups_fetch_offsets(struct groups *groups,
     groups__answer(groups, call->token, &response);
 }
 
-/* ---- OffsetDelete: answered when the tombstones are durable */
+/* ---- OffsetDelete: answered when the tombstones are durable. What a member reads is kept. */
+
+#define DELETE_COMPARED_MAX (1u << 20) /* names of subscriptions that a request is compared to */
 
 static void
 delete_answer(struct groups *groups,
@@ -302,15 +304,17 @@ delete_append(struct groups *groups,
               const struct kafka_offset_delete_request *request,
               struct group_wait *wait)
 {
+    uint32_t budget = DELETE_COMPARED_MAX;
     uint32_t item = 0;
 
     for (uint32_t t = 0; t < request->topics.count; t++) {
         const struct kafka_offset_delete_request_topic *topic = &request->topics.at[t];
+        bool is_read = group__subscribes(groups, group, topic->name, &budget);
         for (uint32_t p = 0; p < topic->partitions.count; p++, item++) {
             uint32_t partition = (uint32_t)topic->partitions.at[p].index;
-            wait->errors[item] = KAFKA_ERROR_NONE;
+            wait->errors[item] = is_read ? KAFKA_ERROR_GROUP_SUBSCRIBED_TO_TOPIC : KAFKA_ERROR_NONE;
             struct group_offset *offset = offset__find(groups, group, topic->name, partition);
-            if (offset == NULL)
+            if (is_read || offset == NULL)
                 continue;
             if (record__append_offset_gone(groups, group, topic->name, partition, &wait->number))
                 offset->record_number = wait->number;
@@ -334,7 +338,8 @@ groups_delete_offsets(struct groups *groups,
         wait.error_count += request->topics.at[t].partitions.count;
     if (group == NULL || group->state == GROUP_DEAD)
         error = KAFKA_ERROR_GROUP_ID_NOT_FOUND;
-    else if (group->state != GROUP_EMPTY)
+    else if (group->state != GROUP_EMPTY && group->kind != GROUP_CONSUMER &&
+             !bytes__equal(group->protocol_type, (struct bytes){(const uint8_t *)"consumer", 8}))
         error = KAFKA_ERROR_NON_EMPTY_GROUP;
     else if (groups->waits.used == groups->waits.count)
         error = KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS;

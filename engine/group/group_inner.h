@@ -236,6 +236,15 @@ int16_t group__check_member(const struct groups *groups,
                             struct bytes instance,
                             struct member **ret_member);
 
+/* group_subscribe.c */
+/* Whether a member reads the topic; true when that cannot be told: by a protocol that is not
+ * chosen, or made of what is no subscription, or because *budget, the names that are compared yet,
+ * came to 0. */
+bool group__subscribes(const struct groups *groups,
+                       const struct group *group,
+                       struct bytes topic,
+                       uint32_t *budget);
+
 void group__delete_durable(struct groups *groups, struct group_wait *wait, enum rc rc);
 
 #endif

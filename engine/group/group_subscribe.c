@@ -1,5 +1,6 @@
-/* Which topics the members of a consumer group mean: their names and patterns, looked up among the
- * topics that there are. */
+/* Which topics the members of a group mean. Consumer groups: their names and patterns, looked up
+ * among the topics that there are. Groups of the classic protocol: what members of type "consumer"
+ * tell each other, of which the broker reads the names alone. */
 #include "engine/group/group_inner.h"
 #include "engine/group/group_regex.h"
 
@@ -107,4 +108,73 @@ consumer__topics_hash(const struct groups *groups, const struct group *group)
         }
     }
     return hash;
+}
+
+/* ---- whether a group reads a topic */
+
+/* The names at the head of Kafka's ConsumerProtocolSubscription: i16 version, i32 count, each i16
+ * length and text. What makes no sense names everything: who knows what its owner reads. */
+static bool
+metadata_names(struct bytes metadata, struct bytes topic, uint32_t *budget)
+{
+    struct reader reader = reader_over(metadata.at, metadata.count);
+    int16_t version = (int16_t)reader_u16_be(&reader);
+    int32_t count = (int32_t)reader_u32_be(&reader);
+
+    if (reader.failed || version < 0 || count < 0)
+        return true;
+    for (int32_t i = 0; i < count; i++) {
+        uint16_t bytes = reader_u16_be(&reader);
+        struct bytes name = {reader_take(&reader, bytes), bytes};
+        if (reader.failed || *budget == 0 || bytes__equal(name, topic))
+            return true;
+        (*budget)--;
+    }
+    return false;
+}
+
+static bool
+consumer_names(const struct groups *groups,
+               const struct consumer *consumer,
+               struct bytes topic,
+               uint32_t *budget)
+{
+    struct reader reader = reader_over(consumer->names.at, consumer->names.count);
+
+    while (reader_left(&reader) > 0) {
+        uint16_t bytes = reader_u16_be(&reader);
+        struct bytes name = {reader_take(&reader, bytes), bytes};
+        CHECK(!reader.failed); /* written by us */
+        if (*budget == 0 || bytes__equal(name, topic))
+            return true;
+        (*budget)--;
+    }
+    for (uint32_t i = 0; i < consumer->topics.count; i++) {
+        if (*budget == 0 || bytes__equal(ctopic__at(groups, consumer->topics.at[i])->name, topic))
+            return true;
+        (*budget)--;
+    }
+    return false;
+}
+
+bool
+group__subscribes(const struct groups *groups,
+                  const struct group *group,
+                  struct bytes topic,
+                  uint32_t *budget)
+{
+    bool is_classic = group->kind != GROUP_CONSUMER;
+
+    if (is_classic && group->member_count > 0 && group->protocol.count == 0)
+        return true; /* they do not know yet themselves */
+    for (uint32_t idx = group->member_first; idx != SLAB_NONE;) {
+        const struct member *member = member__at(groups, idx);
+        idx = member->after;
+        if ((member->flags & MEMBER_PENDING) != 0)
+            continue;
+        if (is_classic ? metadata_names(member__protocol(member, group->protocol), topic, budget)
+                       : consumer_names(groups, &member->consumer, topic, budget))
+            return true;
+    }
+    return false;
 }

@@ -114,6 +114,114 @@ Test(control_groups, keep_their_log_from_everybody_and_from_the_brokers_presets,
     fixture_free(fixture);
 }
 
+Test(control_groups, that_nobody_made_are_none_and_looking_makes_no_log, .timeout = 20)
+{
+    struct fixture *fixture = fixture_ready(1);
+    const struct bytes name = fixture_text("g");
+    struct kafka_list_groups_request list;
+    struct kafka_list_groups_response listed;
+    struct kafka_describe_groups_request describe;
+    struct kafka_describe_groups_response described;
+    struct kafka_delete_groups_request gone;
+    struct kafka_delete_groups_response deleted;
+    int16_t error;
+
+    fixture_create(fixture, "t", 1);
+    kafka_list_groups_request_defaults(&list);
+    fixture_ask(fixture, KAFKA_LIST_GROUPS, 4, &list, &listed);
+    cr_expect_eq(listed.error, KAFKA_ERROR_NONE);
+    cr_expect_eq(listed.groups.count, 0u);
+    kafka_describe_groups_request_defaults(&describe);
+    describe.groups.at = &name;
+    describe.groups.count = 1;
+    fixture_ask(fixture, KAFKA_DESCRIBE_GROUPS, 5, &describe, &described);
+    cr_expect_eq(described.groups.at[0].error, KAFKA_ERROR_NONE);
+    cr_expect_eq(described.groups.at[0].group_state.count, 4u, "Dead");
+    kafka_delete_groups_request_defaults(&gone);
+    gone.groups_names.at = &name;
+    gone.groups_names.count = 1;
+    fixture_ask(fixture, KAFKA_DELETE_GROUPS, 2, &gone, &deleted);
+    cr_expect_eq(deleted.results.at[0].error, KAFKA_ERROR_GROUP_ID_NOT_FOUND);
+    cr_expect_eq(fetch(fixture, "g", "t", &error), -1);
+    fixture_run(fixture);
+    cr_expect_eq(fixture_find(fixture, "__consumer_offsets", 0), NULL);
+    fixture_free(fixture);
+}
+
+Test(control_groups, are_looked_at_later_while_their_log_is_read, .timeout = 20)
+{
+    struct fixture *fixture = fixture_ready(1);
+    struct internal_log *log = &fixture->control->internal[INTERNAL_LOG_GROUPS];
+    struct kafka_list_groups_request list;
+    struct kafka_list_groups_response listed;
+
+    fixture_open_group_log(fixture);
+    kafka_list_groups_request_defaults(&list);
+    log->state = INTERNAL_LOG_WAIT;
+    fixture_ask(fixture, KAFKA_LIST_GROUPS, 4, &list, &listed);
+    cr_expect_eq(listed.error, KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS);
+    log->state = INTERNAL_LOG_FAILED;
+    fixture_ask(fixture, KAFKA_LIST_GROUPS, 4, &list, &listed);
+    cr_expect_eq(listed.error, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+    log->state = INTERNAL_LOG_READY;
+    fixture_free(fixture);
+}
+
+/* What DescribeGroups says of the host of one member that comes from that address. */
+static void
+host_of(struct fixture *fixture, const char *group, const uint8_t peer[16], char ret_host[64])
+{
+    const struct bytes name = fixture_text(group);
+    const struct kafka_join_group_request_protocol protocol = {.name = fixture_text("range"),
+                                                               .metadata = fixture_text("m")};
+    struct ring *ring = &fixture->gates[0].requests;
+    struct kafka_join_group_request join;
+    struct kafka_join_group_response joined;
+    struct kafka_describe_groups_request describe;
+    struct kafka_describe_groups_response described;
+
+    kafka_join_group_request_defaults(&join);
+    join.group_id = name;
+    join.session_timeout_ms = 10000;
+    join.rebalance_timeout_ms = 60000;
+    join.protocol_type = fixture_text("consumer");
+    join.protocols.at = &protocol;
+    join.protocols.count = 1;
+    uint32_t slot = (uint32_t)atomic_load(&ring->tail) & (ring->slot_count - 1);
+    uint32_t call = fixture_send(fixture, 0, KAFKA_JOIN_GROUP, 3, &join);
+    memcpy(((struct request *)(void *)ring->slots)[slot].u.kafka.peer, peer, 16);
+    fixture_run(fixture);
+    fixture_answer(fixture, call, &joined);
+    cr_assert_eq(joined.error, KAFKA_ERROR_NONE);
+    kafka_describe_groups_request_defaults(&describe);
+    describe.groups.at = &name;
+    describe.groups.count = 1;
+    fixture_ask(fixture, KAFKA_DESCRIBE_GROUPS, 5, &describe, &described);
+    cr_assert_eq(described.groups.at[0].members.count, 1u);
+    struct bytes host = described.groups.at[0].members.at[0].client_host;
+    cr_assert_lt(host.count, 64u);
+    memcpy(ret_host, host.at, host.count);
+    ret_host[host.count] = '\0';
+}
+
+Test(control_groups, have_members_with_hosts_as_kafka_writes_them, .timeout = 20)
+{
+    static const uint8_t mapped[16] = {[10] = 0xff, 0xff, 192, 0, 2, 17};
+    static const uint8_t six[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 0x1f};
+    static const uint8_t none[16];
+    struct fixture *fixture = fixture_ready(1);
+    char host[64];
+
+    fixture_open_group_log(fixture);
+    host_of(fixture, "none", none, host);
+    cr_expect_str_eq(host, "");
+    host_of(fixture, "four", mapped, host);
+    cr_expect_str_eq(host, "/192.0.2.17");
+    host_of(fixture, "six", six, host);
+    cr_expect_str_eq(host, "/2001:db8:0:0:0:0:0:1f");
+    fixture_free(fixture);
+}
+
 Test(control_groups, find_their_offsets_after_a_restart, .timeout = 20)
 {
     struct fixture *fixture = fixture_ready(2);

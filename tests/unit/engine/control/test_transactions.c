@@ -106,7 +106,21 @@ boot(struct fixture *fixture)
     cr_assert_eq(control_state(fixture->control), CONTROL_READY);
 }
 
-Test(control_transactions, are_listed_later_while_there_is_no_log, .timeout = 20)
+static int16_t
+describe(struct fixture *fixture, const char *id)
+{
+    const struct bytes name = fixture_text(id);
+    struct kafka_describe_transactions_request request;
+    struct kafka_describe_transactions_response response;
+
+    kafka_describe_transactions_request_defaults(&request);
+    request.transactional_ids.at = &name;
+    request.transactional_ids.count = 1;
+    fixture_ask(fixture, KAFKA_DESCRIBE_TRANSACTIONS, 0, &request, &response);
+    return response.transaction_states.at[0].error;
+}
+
+Test(control_transactions, that_nobody_began_are_none_and_looking_makes_no_log, .timeout = 20)
 {
     struct fixture *fixture = fixture_ready(3);
     struct kafka_list_transactions_request request;
@@ -114,11 +128,33 @@ Test(control_transactions, are_listed_later_while_there_is_no_log, .timeout = 20
 
     kafka_list_transactions_request_defaults(&request);
     fixture_ask(fixture, KAFKA_LIST_TRANSACTIONS, 0, &request, &response);
-    cr_expect_eq(response.error, KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS);
-    fixture_run(fixture); /* the first question made it */
-    fixture_ask(fixture, KAFKA_LIST_TRANSACTIONS, 0, &request, &response);
     cr_expect_eq(response.error, KAFKA_ERROR_NONE);
     cr_expect_eq(response.transaction_states.count, 0u);
+    cr_expect_eq(describe(fixture, "x"), KAFKA_ERROR_TRANSACTIONAL_ID_NOT_FOUND);
+    fixture_run(fixture);
+    cr_expect_eq(fixture_find(fixture, "__transaction_state", 0), NULL);
+    fixture_free(fixture);
+}
+
+Test(control_transactions, are_looked_at_later_while_their_log_is_made, .timeout = 20)
+{
+    struct fixture *fixture = fixture_ready(3);
+    const struct producer nobody = {0, 5, 0};
+    struct kafka_list_transactions_request request;
+    struct kafka_list_transactions_response response;
+    struct internal_log *log = &fixture->control->internal[INTERNAL_LOG_TRANSACTIONS];
+
+    end(fixture, "x", nobody, true);
+    fixture_run(fixture);
+    cr_assert_eq(log->state, INTERNAL_LOG_READY);
+    log->state = INTERNAL_LOG_WAIT;
+    kafka_list_transactions_request_defaults(&request);
+    fixture_ask(fixture, KAFKA_LIST_TRANSACTIONS, 0, &request, &response);
+    cr_expect_eq(response.error, KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS);
+    cr_expect_eq(describe(fixture, "x"), KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS);
+    log->state = INTERNAL_LOG_FAILED;
+    cr_expect_eq(describe(fixture, "x"), KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+    log->state = INTERNAL_LOG_READY;
     fixture_free(fixture);
 }
 
@@ -344,6 +380,7 @@ Test(control_transactions, carry_the_offsets_of_groups, .timeout = 20)
     struct fixture *fixture = fixture_ready(8);
 
     fixture_create(fixture, "t", 1);
+    fixture_open_group_log(fixture);
     cr_assert_eq(committed(fixture), -1);
     struct producer producer = first_producer(fixture, "x");
     cr_expect_eq(commit_offset(fixture, "x", producer),

@@ -79,6 +79,8 @@ keep_items(struct fixture_answer *answer, int16_t api, const void *response)
             answer->member_count = groups->groups.at[i].members.count;
             answer->item_count++;
         }
+    } else if (api == 69) {
+        fixture_keep_described(answer, response);
     } else if (api == 13) {
         const struct kafka_leave_group_response *left = response;
         answer->error = left->error;
@@ -288,6 +290,22 @@ next_word(char **rest)
     return word;
 }
 
+static struct bytes
+subscription(const char *topics)
+{
+    uint8_t *at = kept(calloc(1, 256));
+    char *names = kept(strdup(topics));
+    size_t count = 6; /* version 0 and the count of names */
+
+    for (char *name; (name = next_word(&names)) != NULL; at[5]++) {
+        cr_assert_lt(count + 2 + strlen(name) + 4, 256);
+        at[count + 1] = (uint8_t)strlen(name);
+        bytes_copy(at + count + 2, 256 - count - 2, name, strlen(name));
+        count += 2 + strlen(name);
+    }
+    return (struct bytes){at, count + 4}; /* no user data */
+}
+
 uint64_t
 fixture_join(struct fixture *fixture, const struct join *join)
 {
@@ -301,7 +319,8 @@ fixture_join(struct fixture *fixture, const struct join *join)
     for (char *name; count < 8 && (name = next_word(&names)) != NULL;) {
         char *meta = kept(malloc(128));
         snprintf(meta, 128, "%s%s", name, join->meta != NULL ? join->meta : "");
-        protocols[count++] = (struct kafka_join_group_request_protocol){text(name), text(meta)};
+        protocols[count++] = (struct kafka_join_group_request_protocol){
+            text(name), join->topics != NULL ? subscription(join->topics) : text(meta)};
     }
     kafka_join_group_request_defaults(request);
     request->group_id = text(join->group);
@@ -309,7 +328,7 @@ fixture_join(struct fixture *fixture, const struct join *join)
     request->rebalance_timeout_ms = join->rebalance_ms != 0 ? join->rebalance_ms : 60000;
     request->member_id = text(join->member);
     request->group_instance_id = text(join->instance);
-    request->protocol_type = text("consumer");
+    request->protocol_type = text(join->type != NULL ? join->type : "consumer");
     request->protocols.at = protocols;
     request->protocols.count = count;
     groups_join(fixture->groups, &call, request, fixture->time);

@@ -19,6 +19,7 @@ struct fixture_answer {
     char leader[128];
     char member_id[128];
     char assignment[512];
+    char text[1024]; /* ConsumerGroupDescribe */
     char protocol[64];
     uint32_t member_count; /* JoinGroup: listed ones */
     bool skip_assignment;
@@ -80,6 +81,8 @@ struct join {
     const char *client;
     const char *protocols; /* "range,roundrobin": metadata is the name followed by meta */
     const char *meta;
+    const char *topics;   /* metadata is a subscription of Kafka's consumers to "a,b" instead */
+    const char *type;     /* NULL: "consumer" */
     int16_t version;      /* 0: 5 */
     int32_t session_ms;   /* 0: 10,000 */
     int32_t rebalance_ms; /* 0: 60,000 */
@@ -146,6 +149,9 @@ struct beat {
 };
 /* The answer has the epoch as its generation, and the assignment in the form of `owned`, or "-". */
 uint64_t fixture_beat(struct fixture *fixture, const struct beat *beat);
+
+/* One line for the group, one for each member; in `text`. */
+const struct fixture_answer *fixture_describe_consumers(struct fixture *fixture, const char *group);
 
 /* The answer to a token; it must have been given exactly once. */
 const struct fixture_answer *fixture_answer(const struct fixture *fixture, uint64_t token);

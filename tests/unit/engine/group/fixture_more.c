@@ -196,3 +196,92 @@ fixture_beat(struct fixture *fixture, const struct beat *beat)
     groups_consumer_heartbeat(fixture->groups, &call, request, fixture->time);
     return fixture_end(fixture, &call);
 }
+
+/* ---- ConsumerGroupDescribe, as text */
+
+struct text_end {
+    char *at;
+    size_t left;
+};
+
+static void
+put_text(struct text_end *end, const char *before, struct bytes text)
+{
+    int count = snprintf(end->at,
+                         end->left,
+                         "%s%.*s",
+                         before,
+                         (int)text.count,
+                         text.count > 0 ? (const char *)text.at : "");
+
+    cr_assert_lt((size_t)count, end->left);
+    end->at += count;
+    end->left -= (size_t)count;
+}
+
+static void
+put_number(struct text_end *end, const char *before, int32_t number)
+{
+    char digits[16];
+
+    snprintf(digits, sizeof(digits), "%d", number);
+    put_text(end, before, text(digits));
+}
+
+static void
+put_assignment(struct text_end *end,
+               const char *before,
+               const struct kafka_consumer_group_describe_response_assignment *assignment)
+{
+    put_text(end, before, text(""));
+    for (uint32_t t = 0; t < assignment->topic_partitions.count; t++) {
+        const struct kafka_consumer_group_describe_response_topic_partitions *topic =
+            &assignment->topic_partitions.at[t];
+        put_text(end, t == 0 ? "" : ";", topic->topic_name);
+        for (uint32_t p = 0; p < topic->partitions.count; p++)
+            put_number(end, p == 0 ? ":" : ",", topic->partitions.at[p]);
+    }
+}
+
+void
+fixture_keep_described(struct fixture_answer *answer,
+                       const struct kafka_consumer_group_describe_response *response)
+{
+    const struct kafka_consumer_group_describe_response_group *group = &response->groups.at[0];
+    struct text_end end = {answer->text, sizeof(answer->text)};
+
+    cr_assert_eq(response->groups.count, 1u);
+    answer->error = group->error;
+    answer->member_count = group->members.count;
+    put_text(&end, "", group->group_state);
+    put_number(&end, " ", group->group_epoch);
+    put_text(&end, " ", group->assignor_name);
+    for (uint32_t i = 0; i < group->members.count; i++) {
+        const struct kafka_consumer_group_describe_response_member *member = &group->members.at[i];
+        put_text(&end, "\n", member->member_id);
+        put_number(&end, "@", member->member_epoch);
+        put_text(&end, " ", member->client_id);
+        put_text(&end, " ", member->client_host);
+        put_text(&end, " instance=", member->instance_id);
+        for (uint32_t n = 0; n < member->subscribed_topic_names.count; n++)
+            put_text(&end, n == 0 ? " reads " : ",", member->subscribed_topic_names.at[n]);
+        put_text(&end, " regex=", member->subscribed_topic_regex);
+        put_assignment(&end, " has=", member->assignment.at);
+        put_assignment(&end, " target=", member->target_assignment.at);
+    }
+}
+
+const struct fixture_answer *
+fixture_describe_consumers(struct fixture *fixture, const char *group)
+{
+    struct group_call call = fixture_begin(fixture, 69, 1, "c");
+    struct kafka_consumer_group_describe_request *request = kept(calloc(1, sizeof(*request)));
+    struct bytes *id = kept(calloc(1, sizeof(*id)));
+
+    kafka_consumer_group_describe_request_defaults(request);
+    *id = text(group);
+    request->group_ids.at = id;
+    request->group_ids.count = 1;
+    groups_consumer_describe(fixture->groups, &call, request);
+    return fixture_answer(fixture, fixture_end(fixture, &call));
+}

@@ -10,6 +10,8 @@ uint64_t fixture_end(struct fixture *fixture, const struct group_call *call);
 void fixture_keep_beat(struct fixture *fixture,
                        struct fixture_answer *answer,
                        const struct kafka_consumer_group_heartbeat_response *response);
+void fixture_keep_described(struct fixture_answer *answer,
+                            const struct kafka_consumer_group_describe_response *response);
 bool fixture_topic(void *ctx, struct bytes name, struct group_topic_info *ret);
 bool fixture_next_topic(void *ctx, uint32_t *cursor, struct group_topic_info *ret);
 uint64_t fixture_topics_version(void *ctx);

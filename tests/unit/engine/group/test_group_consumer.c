@@ -139,6 +139,11 @@ Test(consumer_group, fences_epochs_but_takes_a_lost_answer_again, .timeout = 10)
     cr_expect_eq(answer->error, 0);
     cr_expect_eq(answer->generation, 2);
     cr_expect_str_eq(answer->assignment, "a:0,1,2,3;b:0,1", "told until it is confirmed");
+    one.names = "b";
+    answer = beat(fixture, &one);
+    cr_expect_eq(answer->error, 0, "who was fenced comes back under its id, without waiting");
+    cr_expect_eq(answer->generation, 3);
+    cr_expect_str_eq(answer->assignment, "b:0,1");
 }
 
 Test(consumer_group, tells_nothing_before_it_is_durable, .timeout = 10)
@@ -311,4 +316,56 @@ Test(consumer_group, leaves_nothing_behind, .timeout = 10)
     cr_expect_eq(fixture_answer(fixture, fixture_delete(fixture, "g"))->errors[0], 0);
     cr_expect_eq(groups_memory_used(fixture->groups), 0);
     cr_expect_eq(groups_count(fixture_restart(fixture)->groups, GROUP_EMPTY), 0);
+}
+
+Test(consumer_group, is_described_with_what_members_hold_and_shall_hold, .timeout = 10)
+{
+    struct fixture *fixture = with_topics();
+    struct beat one = first("m1"), two = first("m2");
+    int32_t generation;
+
+    cr_expect_eq(fixture_describe_consumers(fixture, "g")->error, KAFKA_ERROR_GROUP_ID_NOT_FOUND);
+    fixture_stable(fixture, "old", &generation);
+    cr_expect_eq(fixture_describe_consumers(fixture, "old")->error,
+                 KAFKA_ERROR_GROUP_ID_NOT_FOUND,
+                 "classic: tools ask DescribeGroups then");
+    one.names = "a,gone";
+    one.instance = "i1";
+    beat(fixture, &one);
+    two.regex = "orders-.*";
+    beat(fixture, &two);
+    const struct fixture_answer *seen = fixture_describe_consumers(fixture, "g");
+    cr_expect_eq(seen->error, 0);
+    cr_expect_str_eq(seen->text,
+                     "Reconciling 2 uniform\n"
+                     "m1@1 c /h instance=i1 reads a,gone regex= has=a:0,1,2,3 target=a:1,2,3\n"
+                     "m2@2 c /h instance= reads a regex=orders-.* has=orders-1:0,1 "
+                     "target=a:0;orders-1:0,1");
+    fixture_pass(fixture, 60000);
+    cr_expect_str_eq(fixture_describe_consumers(fixture, "g")->text, "Empty 4 uniform");
+}
+
+Test(consumer_group, keeps_the_offsets_of_topics_that_members_read, .timeout = 10)
+{
+    struct fixture *fixture = with_topics();
+    struct beat one = first("m1");
+    struct commit commit = {.group = "g", .member = "m1", .generation = 1, .version = 9};
+    static const char *const topics[] = {"t1", "t2", "t3"};
+
+    for (int i = 0; i < 3; i++)
+        fixture->topics[i] = (struct fixture_topic){topics[i], (uint8_t)(i + 1), 1};
+    one.names = "t1";
+    one.regex = ".3";
+    beat(fixture, &one);
+    for (int i = 0; i < 3; i++) {
+        commit.topic = topics[i];
+        cr_assert_eq(fixture_answer(fixture, fixture_commit(fixture, &commit))->errors[0], 0);
+    }
+    cr_expect_eq(fixture_answer(fixture, fixture_delete_offset(fixture, "g", "t1", 0))->errors[0],
+                 KAFKA_ERROR_GROUP_SUBSCRIBED_TO_TOPIC);
+    cr_expect_eq(fixture_answer(fixture, fixture_delete_offset(fixture, "g", "t3", 0))->errors[0],
+                 KAFKA_ERROR_GROUP_SUBSCRIBED_TO_TOPIC,
+                 "by its pattern");
+    cr_expect_eq(fixture_answer(fixture, fixture_delete_offset(fixture, "g", "t2", 0))->errors[0],
+                 0);
 }

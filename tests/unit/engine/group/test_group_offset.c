@@ -3,6 +3,7 @@
 #include "tests/unit/engine/group/fixture.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 static int16_t
 commit_error(struct fixture *fixture, const struct commit *commit)
@@ -136,14 +137,60 @@ Test(group_delete, takes_only_groups_without_members, .timeout = 10)
                  KAFKA_ERROR_GROUP_ID_NOT_FOUND);
     cr_expect_eq(fixture_answer(fixture, fixture_delete(fixture, "g"))->errors[0],
                  KAFKA_ERROR_NON_EMPTY_GROUP);
-    cr_expect_eq(fixture_answer(fixture, fixture_delete_offset(fixture, "g", "t3", 0))->error,
-                 KAFKA_ERROR_NON_EMPTY_GROUP);
+    cr_expect_eq(fixture_answer(fixture, fixture_delete_offset(fixture, "g", "t3", 0))->errors[0],
+                 KAFKA_ERROR_GROUP_SUBSCRIBED_TO_TOPIC,
+                 "its metadata is no subscription: who knows");
+    cr_expect_eq(fetched(fixture, "g", "t3", 0), 5);
     fixture_leave(fixture, "g", one);
     fixture_delete_offset(fixture, "g", "t3", 0);
     cr_expect_eq(fetched(fixture, "g", "t3", 0), -1);
     cr_expect_eq(fixture_answer(fixture, fixture_delete(fixture, "g"))->errors[0], 0);
     cr_expect_eq(groups_count(fixture->groups, GROUP_EMPTY), 0);
     cr_expect_eq(groups_memory_used(fixture->groups), 0, "nothing is left of it");
+}
+
+/* A member that reads t1 and t2, with offsets of t1 and t3. */
+static void
+reading(struct fixture *fixture, const char *type, const char *topics)
+{
+    const struct join join = {
+        .group = "g", .client = "c", .version = 3, .topics = topics, .type = type};
+    const struct fixture_answer *answer = fixture_answer(fixture, fixture_join(fixture, &join));
+    struct commit commit = {.group = "g",
+                            .member = answer->member_id,
+                            .generation = answer->generation,
+                            .topic = "t1",
+                            .offset = 5};
+    char pair[200];
+
+    snprintf(pair, sizeof(pair), "%s=all", answer->member_id);
+    fixture_sync(fixture, "g", answer->member_id, answer->generation, pair);
+    cr_assert_eq(commit_error(fixture, &commit), 0);
+    commit.topic = "t3";
+    cr_assert_eq(commit_error(fixture, &commit), 0);
+}
+
+Test(group_delete, of_offsets_spares_what_members_read, .timeout = 10)
+{
+    struct fixture *fixture = fixture_new();
+
+    reading(fixture, NULL, "t1,t2");
+    cr_expect_eq(fixture_answer(fixture, fixture_delete_offset(fixture, "g", "t1", 0))->errors[0],
+                 KAFKA_ERROR_GROUP_SUBSCRIBED_TO_TOPIC);
+    cr_expect_eq(fixture_answer(fixture, fixture_delete_offset(fixture, "g", "t3", 0))->errors[0],
+                 0);
+    cr_expect_eq(fetched(fixture, "g", "t1", 0), 5);
+    cr_expect_eq(fetched(fixture, "g", "t3", 0), -1);
+}
+
+Test(group_delete, of_offsets_is_refused_to_members_of_other_types, .timeout = 10)
+{
+    struct fixture *fixture = fixture_new();
+
+    reading(fixture, "connect", "t1,t2");
+    cr_expect_eq(fixture_answer(fixture, fixture_delete_offset(fixture, "g", "t3", 0))->error,
+                 KAFKA_ERROR_NON_EMPTY_GROUP);
+    cr_expect_eq(fetched(fixture, "g", "t3", 0), 5);
 }
 
 Test(group_expiry, ends_offsets_after_the_retention_of_an_empty_group, .timeout = 10)
