@@ -4,7 +4,7 @@
   perf/report/report.py SET [--out DIR]            DIR/report.html (self-contained), DIR/*.png, DIR/table.md
   perf/report/report.py SET --before SET0          ratios with their spread; exit 1 on a regression beyond noise
 
-SET is a directory that perf/compare or perf/scaling wrote."""
+SET is a directory that perf/compare or perf/scaling wrote. Flame graphs: perf/report/flame.py."""
 
 import argparse
 import base64
@@ -21,6 +21,7 @@ from results import ResultSet, compare  # noqa: E402
 STYLE = """body{font:14px/1.5 sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}table{border-collapse:collapse;margin:1em 0}
 td,th{border:1px solid #ccc;padding:.3em .6em;text-align:right}td:first-child,th:first-child{text-align:left}img{max-width:100%}
 .bad{color:#b00}.note{color:#666}h2{margin-top:2em;border-bottom:1px solid #ddd}"""
+DATAGRAM_BYTES = 1400  # of the probe
 COLUMNS = (("records/s", ("records_per_s",), "{:,.0f}"), ("MB/s", ("mb_per_s",), "{:,.1f}"), ("p50 us", ("latency", "p50_us"), "{:,.0f}"),
            ("p99 us", ("latency", "p99_us"), "{:,.0f}"), ("p99.9 us", ("latency", "p999_us"), "{:,.0f}"),
            ("server CPU s per million", ("server", "cpu_s_per_million"), "{:.2f}"), ("client CPU s per million", ("client", "cpu_s_per_million"), "{:.2f}"),
@@ -66,13 +67,15 @@ def limits_lines(results):
 def shares(results, rows):
     """Eagre as a share of the machine's limits."""
     lines = []
-    stream, synced = results.limit("stream_mb_per_s"), results.limit("device_synced_p50_us")
+    stream, synced, datagrams = results.limit("stream_mb_per_s"), results.limit("device_synced_p50_us"), results.limit("udp_gso_m_per_s")
     for row in rows:
         if row.peer["name"] != "Eagre":
             continue
         speed, latency = row.median("mb_per_s"), row.median("latency", "p50_us")
         if stream and speed:
-            lines.append(f"{row.name}: {speed / stream:.0%} of the bytes that one core can copy, checksum and write")
+            lines.append(f"{row.name}: {speed / stream:.1%} of the bytes that one core can copy, checksum and write")
+        if datagrams and speed and row.results[0]["driver"] == "native":
+            lines.append(f"{row.name}: {speed / (datagrams * DATAGRAM_BYTES):.1%} of the bytes that UDP over loopback carries with GSO")
         if synced and latency:
             lines.append(f"{row.name}: p50 is {latency / synced:.1f}x a raw synced write")
     return lines
