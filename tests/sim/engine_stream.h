@@ -57,6 +57,16 @@ struct stream_answer {
         struct kafka_delete_topics_response delete_topics;
         struct kafka_init_producer_id_response init_producer_id;
         struct kafka_api_versions_response api_versions;
+        struct kafka_add_partitions_to_txn_response add_partitions_to_txn;
+        struct kafka_add_offsets_to_txn_response add_offsets_to_txn;
+        struct kafka_txn_offset_commit_response txn_offset_commit;
+        struct kafka_end_txn_response end_txn;
+        struct kafka_join_group_response join_group;
+        struct kafka_sync_group_response sync_group;
+        struct kafka_heartbeat_response heartbeat;
+        struct kafka_leave_group_response leave_group;
+        struct kafka_offset_commit_response offset_commit;
+        struct kafka_offset_fetch_response offset_fetch;
     } u;
 };
 
