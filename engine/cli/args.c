@@ -174,6 +174,41 @@ cli_parse(const struct cli_verb *verb, struct cli_args *args, int argc, char **a
     return CLI_OK;
 }
 
+/* The verbs that begin with this word, or none. */
+static bool
+cli_print_family(const char *word, FILE *to)
+{
+    size_t count = strlen(word);
+    bool found = false;
+
+    for (const struct cli_verb *verb = cli_verbs; verb->name != NULL; verb++) {
+        if (count == 0 || strncmp(verb->name, word, count) != 0 || verb->name[count] != ' ')
+            continue;
+        cli_print_verb(verb, to);
+        found = true;
+    }
+    return found;
+}
+
+/* "eagre group" and "eagre group --help" tell what there is; only the first is a mistake. */
+static int
+cli_unknown(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    const char *second = argc > 2 ? argv[2] : "";
+    bool asks = strcmp(second, "--help") == 0;
+
+    if (!cli_print_family(word, asks ? stdout : stderr))
+        fprintf(stderr, "eagre: unknown verb '%s' (see eagre help)\n", word);
+    else if (asks)
+        return CLI_OK;
+    else if (second[0] == '\0' || second[0] == '-')
+        fprintf(stderr, "eagre %s: which of these?\n", word);
+    else
+        fprintf(stderr, "eagre %s: none of these is '%s'\n", word, second);
+    return CLI_USAGE;
+}
+
 int
 cli_main(int argc, char **argv)
 {
@@ -193,6 +228,5 @@ cli_main(int argc, char **argv)
             return cli_fail(&args, CLI_USAGE, "missing argument: %s", verb->words);
         return verb->run(&args);
     }
-    fprintf(stderr, "eagre: unknown verb '%s' (see eagre help)\n", argc > 1 ? argv[1] : "");
-    return CLI_USAGE;
+    return cli_unknown(argc, argv);
 }

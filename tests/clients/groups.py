@@ -251,6 +251,10 @@ def cli(*words, status=0):
 
 
 def command_line():
+    told = cli("group", "--help")
+    check(all(f"eagre group {verb}" in told for verb in ("list", "describe", "reset-offsets", "delete")) and "eagre topic" not in told, told)
+    cli("group", status=2)
+    cli("group", "no-such-verb", status=2)
     check("resume" in cli("group", "list"), "not listed")
     described = json.loads(cli("group", "describe", "resume", "--json"))
     check([row["lag_records"] for row in described["offsets"]] == [0, 0, 0], str(described))

@@ -79,6 +79,8 @@ keep_items(struct fixture_answer *answer, int16_t api, const void *response)
             answer->member_count = groups->groups.at[i].members.count;
             answer->item_count++;
         }
+    } else if (api == 16) {
+        fixture_keep_listed(answer, response);
     } else if (api == 69) {
         fixture_keep_described(answer, response);
     } else if (api == 13) {

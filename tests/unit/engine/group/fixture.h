@@ -19,7 +19,7 @@ struct fixture_answer {
     char leader[128];
     char member_id[128];
     char assignment[512];
-    char text[1024]; /* ConsumerGroupDescribe */
+    char text[1024]; /* ConsumerGroupDescribe, ListGroups */
     char protocol[64];
     uint32_t member_count; /* JoinGroup: listed ones */
     bool skip_assignment;
@@ -152,6 +152,9 @@ uint64_t fixture_beat(struct fixture *fixture, const struct beat *beat);
 
 /* One line for the group, one for each member; in `text`. */
 const struct fixture_answer *fixture_describe_consumers(struct fixture *fixture, const char *group);
+
+/* The groups as text: id/state/type/protocol type each; lists of names "a,b" or NULL. */
+const char *fixture_list_groups(struct fixture *fixture, const char *states, const char *types);
 
 /* The answer to a token; it must have been given exactly once. */
 const struct fixture_answer *fixture_answer(const struct fixture *fixture, uint64_t token);

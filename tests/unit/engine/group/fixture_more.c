@@ -197,7 +197,7 @@ fixture_beat(struct fixture *fixture, const struct beat *beat)
     return fixture_end(fixture, &call);
 }
 
-/* ---- ConsumerGroupDescribe, as text */
+/* ---- ConsumerGroupDescribe and ListGroups, as text */
 
 struct text_end {
     char *at;
@@ -284,4 +284,38 @@ fixture_describe_consumers(struct fixture *fixture, const char *group)
     request->group_ids.count = 1;
     groups_consumer_describe(fixture->groups, &call, request);
     return fixture_answer(fixture, fixture_end(fixture, &call));
+}
+
+void
+fixture_keep_listed(struct fixture_answer *answer,
+                    const struct kafka_list_groups_response *response)
+{
+    struct text_end end = {answer->text, sizeof(answer->text)};
+
+    answer->error = response->error;
+    answer->item_count = response->groups.count;
+    for (uint32_t i = 0; i < response->groups.count; i++) {
+        const struct kafka_list_groups_response_listed_group *group = &response->groups.at[i];
+        put_text(&end, i == 0 ? "" : " ", group->group_id);
+        put_text(&end, "/", group->group_state);
+        put_text(&end, "/", group->group_type);
+        put_text(&end, "/", group->protocol_type);
+    }
+}
+
+const char *
+fixture_list_groups(struct fixture *fixture, const char *states, const char *types)
+{
+    struct group_call call = fixture_begin(fixture, 16, 5, "c");
+    struct kafka_list_groups_request *request = kept(calloc(1, sizeof(*request)));
+
+    kafka_list_groups_request_defaults(request);
+    if (states != NULL)
+        request->states_filter = name_list(states);
+    if (types != NULL)
+        request->types_filter = name_list(types);
+    groups_list(fixture->groups, &call, request);
+    const struct fixture_answer *answer = fixture_answer(fixture, fixture_end(fixture, &call));
+    cr_assert_eq(answer->error, 0);
+    return answer->text;
 }
