@@ -23,6 +23,17 @@ marker_locate(struct control *control,
     item->waits = CONTROL_ITEM_NOTHING;
 }
 
+/* Every stored marker is somebody's. */
+static void
+marker_check(const struct kafka_write_txn_markers_request_marker *marker, struct control_item *item)
+{
+    if (item->waits != CONTROL_ITEM_ASK ||
+        (marker->producer_id >= 0 && marker->producer_epoch >= 0))
+        return;
+    item->error = KAFKA_ERROR_INVALID_REQUEST;
+    item->waits = CONTROL_ITEM_NOTHING;
+}
+
 static enum rc
 marker_begin(struct control *control, struct control_call *call)
 {
@@ -41,6 +52,7 @@ marker_begin(struct control *control, struct control_call *call)
                 &request->markers.at[m].topics.at[t];
             for (uint32_t p = 0; p < topic->partition_indexes.count; p++, item++) {
                 marker_locate(control, call, topic->name, topic->partition_indexes.at[p], item);
+                marker_check(&request->markers.at[m], item);
                 item->timestamp_ms = m; /* the marker it is about */
             }
         }

@@ -449,5 +449,27 @@ Test(control_transactions, describe_producers_and_take_markers_of_tools, .timeou
     cr_expect_eq(answer.markers.at[0].topics.at[1].partitions.at[0].error,
                  KAFKA_ERROR_INVALID_TOPIC_EXCEPTION);
     cr_expect_eq(markers(fixture), 1);
+
+    const struct kafka_write_txn_markers_request_marker none = {.producer_id = -1,
+                                                                .producer_epoch = -1};
+    struct kafka_write_txn_markers_request_marker two[] = {none, marker};
+    struct kafka_write_txn_markers_request odd_request = {.markers = {.at = two, .count = 2}};
+    fixture_ask(fixture, KAFKA_WRITE_TXN_MARKERS, 1, &odd_request, &answer);
+    cr_expect_eq(answer.markers.at[1].topics.at[0].partitions.at[0].error, 0);
+    cr_expect_eq(markers(fixture), 2, "the second one's, not the first one's");
+
+    struct kafka_write_txn_markers_request_marker nobody = marker;
+    odd_request.markers.at = &nobody;
+    odd_request.markers.count = 1;
+    nobody.producer_id = -1;
+    fixture_ask(fixture, KAFKA_WRITE_TXN_MARKERS, 1, &odd_request, &answer);
+    cr_expect_eq(answer.markers.at[0].topics.at[0].partitions.at[0].error,
+                 KAFKA_ERROR_INVALID_REQUEST);
+    nobody.producer_id = producer.id;
+    nobody.producer_epoch = -1;
+    fixture_ask(fixture, KAFKA_WRITE_TXN_MARKERS, 1, &odd_request, &answer);
+    cr_expect_eq(answer.markers.at[0].topics.at[0].partitions.at[0].error,
+                 KAFKA_ERROR_INVALID_REQUEST);
+    cr_expect_eq(markers(fixture), 2, "nothing was written");
     fixture_free(fixture);
 }
