@@ -153,6 +153,7 @@ struct internal_log {
     uint8_t *batches[2]; /* [CONTROL_INTERNAL_BATCH_BYTES] each: one is filled, one is sent */
     struct record_builder builder; /* over batches[filling]; record_count 0: not begun */
     uint32_t filling;
+    bool is_loaded; /* READY, or FAILED since */
     bool appending;
     uint32_t sending_bytes;  /* of batches[!filling] that found no credit yet */
     uint32_t sending_count;  /* records in it */

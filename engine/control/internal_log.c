@@ -152,6 +152,7 @@ internal_ask_piece(struct control *control, struct internal_log *log)
             buddy_give(&control->pool, log->piece);
         log->piece = NULL;
         log->state = INTERNAL_LOG_READY;
+        log->is_loaded = true;
         log->next_offset = log->end;
         log->kind->loaded(control);
         diag_info("internal_log_loaded",
@@ -402,8 +403,12 @@ control__internal_log_poll(struct control *control, struct internal_log *log)
     case INTERNAL_LOG_READY:
         internal_poll_ready(control, log);
         break;
-    case INTERNAL_LOG_WAIT:
     case INTERNAL_LOG_FAILED:
+        /* Who waits for something else than a record is answered when the time has come. */
+        if (log->is_loaded)
+            log->kind->tick(control);
+        break;
+    case INTERNAL_LOG_WAIT:
         break;
     }
 }
@@ -415,7 +420,7 @@ control__internal_logs_deadline(const struct control *control)
 
     for (uint32_t i = 0; i < INTERNAL_LOGS; i++) {
         const struct internal_log *log = &control->internal[i];
-        if (log->state == INTERNAL_LOG_READY)
+        if (log->is_loaded)
             deadline_ns = min_u64(deadline_ns, log->kind->deadline(control));
     }
     return deadline_ns;

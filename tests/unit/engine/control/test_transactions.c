@@ -316,6 +316,58 @@ Test(control_transactions, are_refused_after_a_failed_append_until_a_restart, .t
     fixture_free(fixture);
 }
 
+static uint32_t
+send_add_offsets(struct fixture *fixture, const char *id, struct producer producer)
+{
+    struct kafka_add_offsets_to_txn_request request;
+
+    kafka_add_offsets_to_txn_request_defaults(&request);
+    request.transactional_id = fixture_text(id);
+    request.producer_id = producer.id;
+    request.producer_epoch = producer.epoch;
+    request.group_id = fixture_text("g");
+    return fixture_send(fixture, 0, KAFKA_ADD_OFFSETS_TO_TXN, 3, &request);
+}
+
+static uint32_t
+tile_of(struct fixture *fixture, const char *topic)
+{
+    const struct fixture_partition *found = fixture_find(fixture, topic, 0);
+
+    cr_assert_not_null(found);
+    return found >= fixture->logs[1].partitions &&
+           found < fixture->logs[1].partitions + FIXTURE_PARTITIONS;
+}
+
+/* A request that waits for the end of the transaction before it. */
+Test(control_transactions, answer_who_waits_although_the_log_failed_meanwhile, .timeout = 20)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    struct fixture *fixture = fixture_ready(8);
+    struct producer producer = first_producer(fixture, "x");
+    uint32_t own = tile_of(fixture, "__transaction_state");
+    uint32_t topic = 0;
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(names); i++)
+        cr_assert_eq(fixture_create(fixture, names[i], 1), 0);
+    while (topic < ARRAY_COUNT(names) && tile_of(fixture, names[topic]) == own)
+        topic++;
+    cr_assert_lt(topic, ARRAY_COUNT(names), "all on the tile of the log");
+    cr_assert_eq(add(fixture, "x", producer, names[topic]), 0);
+    fixture->logs[1 - own].hold = true;
+    cr_assert_eq(end(fixture, "x", producer, true), 0);
+    uint32_t call = send_add_offsets(fixture, "x", producer);
+    fixture_run(fixture);
+    cr_assert_not(fixture->calls[call].done, "the marker is on its way");
+    fixture->logs[own].fail_append_rc = RC_FENCED;
+    cr_expect_eq(init_producer(fixture, "y").error, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+    fixture_release(fixture, 1 - own);
+    clock_sim_advance(&fixture->clock, 300 * NS_PER_MS);
+    fixture_run(fixture);
+    cr_expect(fixture->calls[call].done);
+    fixture_free(fixture);
+}
+
 static int16_t
 commit_offset(struct fixture *fixture, const char *id, struct producer producer)
 {
