@@ -25,9 +25,9 @@ error_of_check(enum rc rc, enum operation_kind kind)
     case RC_NOT_FOUND:
         return KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
     case RC_LIMIT:
-        return kind == OPERATION_GROW    ? KAFKA_ERROR_INVALID_PARTITIONS
-               : kind == OPERATION_QUOTA ? KAFKA_ERROR_INVALID_REQUEST
-                                         : KAFKA_ERROR_POLICY_VIOLATION;
+        if (kind == OPERATION_GROW)
+            return KAFKA_ERROR_INVALID_PARTITIONS;
+        return kind == OPERATION_QUOTA ? KAFKA_ERROR_INVALID_REQUEST : KAFKA_ERROR_POLICY_VIOLATION;
     default:
         return KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
     }

@@ -221,5 +221,7 @@ init__refuse(struct coordinator *coordinator,
 {
     int16_t own = init_check(coordinator, request);
 
-    coordinator__answer_init(coordinator, call, own != KAFKA_ERROR_NONE ? own : error, NULL);
+    if (own != KAFKA_ERROR_NONE)
+        error = own;
+    coordinator__answer_init(coordinator, call, error, NULL);
 }
