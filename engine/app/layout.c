@@ -6,6 +6,7 @@
  * virtual machine). */
 #define LAYOUT_SPIN_NS (50 * NS_PER_US)
 #define LAYOUT_MEMORY_DEFAULT_MAX (1 * GIB)
+#define LAYOUT_MEMORY_SMALL (512 * MIB)
 
 uint64_t
 layout_memory_bytes(const struct settings *settings)
@@ -16,6 +17,17 @@ layout_memory_bytes(const struct settings *settings)
     uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t quarter = round_down(pages * page_bytes / 4, MIB);
     return max_u64(min_u64(quarter, LAYOUT_MEMORY_DEFAULT_MAX), ENGINE_MEMORY_MIN);
+}
+
+void
+layout_afford(struct settings *settings, uint64_t memory_bytes)
+{
+    static struct settings presets;
+
+    config_defaults(&presets);
+    if (memory_bytes < LAYOUT_MEMORY_SMALL && settings->partitions_max == presets.partitions_max)
+        settings->partitions_max = presets.partitions_max * (memory_bytes / MIB) /
+                                   (LAYOUT_MEMORY_SMALL / MIB);
 }
 
 static void

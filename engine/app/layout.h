@@ -9,6 +9,10 @@
  * ENGINE_MEMORY_MIN. */
 uint64_t layout_memory_bytes(const struct settings *settings);
 
+/* What a smaller budget than half a GiB cannot pay: the preset of partitions_max, which is the
+ * length of many tables, shrinks with it. A value of the user's own stays. memory_bytes: at least
+ * ENGINE_MEMORY_MIN. */
+void layout_afford(struct settings *settings, uint64_t memory_bytes);
 /* Reads the machine and --cores. RC_INVALID (reason in trail) for a plan that this build cannot
  * run. */
 enum rc layout_from_settings(const struct settings *settings,

@@ -245,6 +245,7 @@ serve_main(int argc, char **argv)
                        (unsigned)(ENGINE_MEMORY_MIN / MIB));
         return serve_fail(SERVE_USAGE, "settings", &trail);
     }
+    layout_afford(&serve.settings, serve.memory_bytes);
     if (layout_from_settings(&serve.settings, &serve.layout, &trail) != RC_OK)
         return serve_fail(SERVE_USAGE, "--cores", &trail);
     if (!native_is_on(&serve.settings))

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 /* The least a gate is given: its pools take three eighths each. */
-#define ENGINE_GATE_SHARE_MIN (32 * MIB)
+#define ENGINE_GATE_SHARE_MIN (24 * MIB)
 #define ENGINE_CONNECTION_SHARE_BYTES (32 * KIB)
 #define ENGINE_CONNECTIONS_PRESET 4096u /* of settings.def */
 /* What is taken for a log tile beside its own footprint: metrics and rounding. */
@@ -105,6 +105,30 @@ producer_age_ns(const struct settings *settings)
     return age_ms < UINT64_MAX / 2 / NS_PER_MS ? age_ms * NS_PER_MS : 0;
 }
 
+/* What a limit costs is paid for a budget of 1 GiB; a smaller one has less, down to a quarter,
+ * unless the user said how much. */
+static uint32_t
+engine_afford(const struct engine *engine, uint64_t setting, uint64_t preset)
+{
+    uint64_t budget = max_u64(min_u64(engine->memory_bytes, GIB), GIB / 4);
+
+    return (uint32_t)(setting != preset ? setting : setting * (budget / MIB) / (GIB / MIB));
+}
+
+static void
+engine_afford_log(const struct engine *engine, struct log_config *config)
+{
+    static struct settings presets;
+    const struct settings *settings = engine->settings;
+
+    config_defaults(&presets);
+    config->producers_max = engine_afford(engine, settings->producers_max, presets.producers_max);
+    config->transactions_max = engine_afford(
+        engine, settings->transactions_max, presets.transactions_max);
+    config->transactions_aborted_max = engine_afford(
+        engine, settings->transactions_aborted_max, presets.transactions_aborted_max);
+}
+
 static struct log_config
 engine_log_config(struct engine *engine, uint32_t log_idx, uint64_t share_bytes)
 {
@@ -125,13 +149,11 @@ engine_log_config(struct engine *engine, uint32_t log_idx, uint64_t share_bytes)
         .journal_file_bytes = settings->journal_file_bytes,
         .bulk_bytes = settings->journal_bulk_bytes,
         .partitions_max = (uint32_t)settings->partitions_max,
-        .producers_max = (uint32_t)settings->producers_max,
         .producer_age_ns = producer_age_ns(settings),
-        .transactions_max = (uint32_t)settings->transactions_max,
-        .transactions_aborted_max = (uint32_t)settings->transactions_aborted_max,
         .open_files_max = (uint32_t)settings->files_max,
     };
 
+    engine_afford_log(engine, &config);
     bytes_copy(config.node_uuid,
                sizeof(config.node_uuid),
                engine->meta.node_uuid,
@@ -277,16 +299,6 @@ engine_control_links(struct engine *engine, struct control_config *config)
         };
 }
 
-/* What a limit of control costs is paid for a budget of 1 GiB; a smaller one has less, down to a
- * quarter, unless the user said how much. */
-static uint32_t
-engine_afford(const struct engine *engine, uint64_t setting, uint64_t preset)
-{
-    uint64_t budget = max_u64(min_u64(engine->memory_bytes, GIB), GIB / 4);
-
-    return (uint32_t)(setting != preset ? setting : setting * (budget / MIB) / (GIB / MIB));
-}
-
 static void
 engine_afford_groups(const struct engine *engine, struct groups_limits *limits)
 {
@@ -336,6 +348,9 @@ engine_wire_control(struct engine *engine, struct diag_trail *trail)
     control_config_take(config, settings, engine->port);
     engine_afford_groups(engine, &config->limits.groups);
     engine_afford_transactions(engine, &config->limits.transactions);
+    config->limits.pool_bytes = max_u64(
+        CONTROL_POOL_BYTES_MIN,
+        round_down(engine_afford(engine, CONTROL_POOL_BYTES, CONTROL_POOL_BYTES), 4096));
     config->metrics = engine->control_metrics;
     config->clock = engine->clocks[core_idx];
     config->disk = engine->disk;

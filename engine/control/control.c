@@ -5,7 +5,6 @@
 #include "engine/control/control_internal.h"
 
 #define REGION_ALIGN 4096u
-#define POOL_BYTES_MIN (16 * MIB)
 
 _Static_assert(CONTROL_BUILD_BYTES % REGION_ALIGN == 0, "reply follows build without a gap");
 
@@ -111,7 +110,8 @@ check_limits(const struct control_config *config, struct diag_trail *trail)
         bad = "calls_max of control";
     else if (limits->operations_max < 2 || limits->operations_max > 4096)
         bad = "operations_max of control";
-    else if (limits->pool_bytes < POOL_BYTES_MIN || limits->pool_bytes % BUDDY_BLOCK_MIN != 0)
+    else if (limits->pool_bytes < CONTROL_POOL_BYTES_MIN ||
+             limits->pool_bytes % BUDDY_BLOCK_MIN != 0)
         bad = "pool_bytes of control";
     else if (config->producer_block == 0)
         bad = "producer.id_block";

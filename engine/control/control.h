@@ -40,6 +40,7 @@
 #define CONTROL_ORDERS \
     512u /* unanswered orders of transactions; leaves log tiles half of credits */
 #define CONTROL_POOL_BYTES (32 * MIB)
+#define CONTROL_POOL_BYTES_MIN (16 * MIB)
 #define CONTROL_DIRECTORY_MAX 256u
 #define CONTROL_HOST_MAX 256u
 #define CONTROL_BROKER_CONFIGS_MAX 32u
