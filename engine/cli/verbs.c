@@ -67,6 +67,12 @@ static const struct cli_option reset_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct cli_option transactions_options[] = {
+    {"state", "STATE", "only those in this state, as in Ongoing; may be given several times"},
+    {"longer-than", "MS", "only transactions open for longer than this"},
+    {NULL, NULL, NULL},
+};
+
 static const struct cli_option ping_options[] = {
     {"count", "N", "round trips of each kind (default: 1000)"},
     {"topic", "TOPIC", "send records to this one (default: two of its own, made at --server)"},
@@ -139,6 +145,30 @@ const struct cli_verb cli_verbs[] = {
      "Delete a group without members.",
      no_options,
      cli_group_delete,
+     false},
+    {"transaction list",
+     "",
+     0,
+     0,
+     "List transactional ids with their states and producers.",
+     transactions_options,
+     cli_transaction_list,
+     false},
+    {"transaction describe",
+     "ID",
+     1,
+     1,
+     "Show a transactional id's producer and the partitions of its open transaction.",
+     no_options,
+     cli_transaction_describe,
+     false},
+    {"transaction abort",
+     "ID",
+     1,
+     1,
+     "Abort the open transaction of a transactional id and fence its producer.",
+     no_options,
+     cli_transaction_abort,
      false},
     {"topic list",
      "",

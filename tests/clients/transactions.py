@@ -4,6 +4,7 @@ Goal: what was committed is read, once and whole; what was aborted, fenced, time
 records; offsets go with the records. Method: numbered records, readers of both isolation levels, kill -9 of the server while a
 transaction is open, while it is being ended, and right after its end was told."""
 
+import json
 import os
 import random
 import subprocess
@@ -12,7 +13,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
-from server import Server, Suite  # noqa: E402
+from server import Server, Suite, binary  # noqa: E402
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
@@ -369,6 +370,46 @@ def command_line():
     check(refused.returncode != 0 and b"--isolation" in refused.stderr, "a level that there is not")
 
 
+def eagre(*words, status=0):
+    done = subprocess.run([binary(), *words, "--server", server.address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SECONDS)
+    check(done.returncode == status, f"eagre {' '.join(words)}: exit {done.returncode}: {done.stderr.decode()}")
+    return done.stdout.decode()
+
+
+def listed(*words):
+    return {row["transactional_id"]: row["state"] for row in json.loads(eagre("transaction", "list", "--json", *words))}
+
+
+def an_operator_puts_an_end_to_one():
+    create("operated", 2)
+    eagre("transaction", "describe", "operated", status=4)
+    eagre("transaction", "abort", "operated", status=4)
+    check("operated" not in listed(), "a question made an id")
+    made = producer("operated")
+    eagre("transaction", "abort", "operated", status=1)
+    made.begin_transaction()
+    write(made, "operated", range(4), 2)
+    made.flush(SECONDS)
+    check(listed("--state", "Ongoing").get("operated") == "Ongoing", f"open ones: {listed()}")
+    check("operated" not in listed("--state", "Empty"), "the filter by state")
+    check("operated" not in listed("--longer-than", "600000"), "the filter by age")
+    eagre("transaction", "list", "--state", "Nonsense", status=2)
+    about = json.loads(eagre("transaction", "describe", "operated", "--json"))
+    places = {(place["topic"], place["partition"]) for place in about["partitions"]}
+    check(places == {("operated", 0), ("operated", 1)}, str(about))
+    check(about["state"] == "Ongoing" and about["timeout_ms"] == 30000 and about["age_ms"] < SECONDS * 1000, str(about))
+    check("operated/1" in eagre("transaction", "describe", "operated"), "partitions as text")
+    check("fenced" in eagre("transaction", "abort", "operated"), "what was done")
+    check(read("operated", 2) == [], "an aborted record was read")
+    check(len(read("operated", 2, "read_uncommitted")) == 4, "all records are there")
+    try:
+        made.commit_transaction(SECONDS)
+        raise AssertionError("a fenced producer has committed")
+    except KafkaException:
+        pass
+    check(listed().get("operated") == "Empty", f"{listed()}")
+
+
 def many_small_ones():
     create("small")
     made = producer("small")
@@ -395,6 +436,7 @@ def main():
     suite.run("a transaction beyond its timeout", a_transaction_lasts_too_long)
     suite.run("offsets go with the records", offsets_go_with_the_records)
     suite.run("the command line", command_line)
+    suite.run("an operator puts an end to one", an_operator_puts_an_end_to_one)
     suite.run("many small ones", many_small_ones)
     suite.run("the server is killed while one is open", killed_while_open)
     suite.run("the server and the producer are killed", killed_with_its_producer)
