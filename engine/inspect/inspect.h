@@ -11,10 +11,15 @@
  * journal by the rules of log/journal/journal_scan.h (S1 to S8), and then every group that is left
  * in its files; per partition the manifest, the directory and every segment (R7, R8, R15, R16, R18
  * to R22 of log/recover/recover.h); at last what replay would do (R10, R12). Labels of its own:
- *   V1 a file or copy beside the one that counts is damaged      V5 an index or footer is wrong
- *   V2 structures contradict each other                          V6 records inside a batch are
- * wrong V3 a run or batch is damaged                                 V7 more than fits the memory
- * here V4 sums of a header do not agree with what it covers         V8 the metadata log
+ *
+ *   V1 a file or copy beside the one that counts is damaged
+ *   V2 structures contradict each other
+ *   V3 a run or batch is damaged
+ *   V4 sums of a header do not agree with what it covers
+ *   V5 an index or footer is wrong
+ *   V6 records inside a batch are wrong
+ *   V7 more than fits the memory here
+ *   V8 the metadata log
  *
  * Memory: one arena of INSPECT_MEMORY_BYTES at most of address space, touched as far as it is used,
  * and the checkpoint's size. Runs on: tools.  Allocates: that, given back.  Blocks: yes. */
