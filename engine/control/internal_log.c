@@ -15,6 +15,8 @@
 
 #include "engine/record/record_iterator.h"
 
+_Static_assert(CONTROL_INTERNAL_BATCH_BYTES <= 1048588, "internal_create(): max.message.bytes");
+
 #define INTERNAL_LOG_REWRITE_BYTES (32 * MIB) /* appended since the last trim, at least */
 #define INTERNAL_LOG_REWRITE_FACTOR 4u        /* times what was rewritten last */
 
@@ -72,15 +74,21 @@ control__internal_log_append(struct control *control,
 /* ---- the topic */
 
 /* Keeps everything (the coordinator trims), in segments small enough to be deleted soon, whatever
- * holds for other topics: a record that retention or compaction takes is a change that is lost. */
+ * holds for other topics: a record that retention or compaction takes is a change that is lost,
+ * and a batch that is refused for its size or time ends the guest's service. */
 static void
 internal_create(struct control *control, struct internal_log *log)
 {
-    static const char *const settings[][2] = {{"retention.ms", "-1"},
-                                              {"retention.bytes", "-1"},
-                                              {"cleanup.policy", "delete"},
-                                              {"eagre.durability", "device"},
-                                              {"segment.bytes", "16777216"}};
+    static const char *const settings[][2] = {
+        {"retention.ms", "-1"},
+        {"retention.bytes", "-1"},
+        {"cleanup.policy", "delete"},
+        {"eagre.durability", "device"},
+        {"max.message.bytes", "1048588"},
+        {"message.timestamp.type", "CreateTime"},
+        {"message.timestamp.before.max.ms", "9223372036854775807"},
+        {"message.timestamp.after.max.ms", "9223372036854775807"},
+        {"segment.bytes", "16777216"}};
     struct topic_record record = {.kind = TOPIC_RECORD_CREATED, .partition_count = 1};
     const struct operation_request request = {
         .kind = OPERATION_CREATE, .may_exist = true, .call = CONTROL_NONE, .record = &record};

@@ -70,6 +70,9 @@ Test(control_groups, keep_their_log_from_everybody_and_from_the_brokers_presets,
     static const char *const presets[][2] = {{"retention.bytes", "1000"},
                                              {"retention.ms", "1000"},
                                              {"cleanup.policy", "compact"},
+                                             {"max.message.bytes", "1024"},
+                                             {"message.timestamp.before.max.ms", "0"},
+                                             {"message.timestamp.after.max.ms", "0"},
                                              {"eagre.durability", "memory"}};
     struct fixture *fixture = fixture_new(9);
     struct kafka_metadata_request ask;
@@ -77,7 +80,7 @@ Test(control_groups, keep_their_log_from_everybody_and_from_the_brokers_presets,
     struct kafka_metadata_response metadata;
     int16_t error;
 
-    for (uint32_t i = 0; i < 4; i++)
+    for (uint32_t i = 0; i < ARRAY_COUNT(presets); i++)
         cr_assert_eq(topic_config_set(&fixture->config.broker,
                                       fixture_text(presets[i][0]),
                                       fixture_text(presets[i][1]),
@@ -106,6 +109,9 @@ Test(control_groups, keep_their_log_from_everybody_and_from_the_brokers_presets,
     cr_expect_eq(log->config.retention_bytes, -1);
     cr_expect_eq(log->config.retention_ms, -1);
     cr_expect_not(log->config.is_compacted);
+    cr_expect_geq(log->config.batch_bytes_max, CONTROL_INTERNAL_BATCH_BYTES);
+    cr_expect_eq(log->config.timestamp_before_max_ms, INT64_MAX);
+    cr_expect_eq(log->config.timestamp_after_max_ms, INT64_MAX);
     cr_expect_eq(log->config.durability, LOG_DURABILITY_DEVICE);
     cr_expect_eq(fixture_delete(fixture, "__consumer_offsets"),
                  KAFKA_ERROR_INVALID_TOPIC_EXCEPTION);
