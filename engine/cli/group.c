@@ -9,10 +9,12 @@
 #include <string.h>
 #include <time.h>
 
+#define GROUP_REAL_DIGITS 9 /* of seconds with their thousandths */
+
 static void
 group_print_json(json_t *value)
 {
-    json_dumpf(value, stdout, JSON_INDENT(2));
+    json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(GROUP_REAL_DIGITS));
     putchar('\n');
 }
 
@@ -157,11 +159,13 @@ group_describe_members(const rd_kafka_ConsumerGroupDescription_t *group)
         }
         const char *instance = rd_kafka_MemberDescription_group_instance_id(member);
         json_array_append_new(members,
-                              json_pack("{s:s, s:s, s:s, s:o}",
+                              json_pack("{s:s, s:s, s:s, s:s, s:o}",
                                         "member",
                                         rd_kafka_MemberDescription_consumer_id(member),
                                         "client",
                                         rd_kafka_MemberDescription_client_id(member),
+                                        "host",
+                                        rd_kafka_MemberDescription_host(member),
                                         "instance",
                                         instance != NULL ? instance : "",
                                         "partitions",
@@ -195,9 +199,10 @@ group_print_description(const json_t *group)
                json_integer_value(json_object_get(row, "lag_records")),
                json_real_value(json_object_get(row, "lag_seconds")));
     json_array_foreach(json_object_get(group, "members"), idx, row)
-        printf("  member %s  client %s  %zu partitions\n",
+        printf("  member %s  client %s  host %s  %zu partitions\n",
                json_string_value(json_object_get(row, "member")),
                json_string_value(json_object_get(row, "client")),
+               json_string_value(json_object_get(row, "host")),
                json_array_size(json_object_get(row, "partitions")));
 }
 
@@ -339,6 +344,17 @@ group_commit(struct cli_command *command, const rd_kafka_topic_partition_list_t 
     rd_kafka_AlterConsumerGroupOffsets_destroy(request);
 }
 
+static void
+group_print_reset(const rd_kafka_topic_partition_t *place, int64_t before)
+{
+    char text[24] = "none";
+
+    if (before >= 0)
+        snprintf(text, sizeof(text), "%lld", (long long)before);
+    printf(
+        "%s/%d  %s -> %lld\n", place->topic, (int)place->partition, text, (long long)place->offset);
+}
+
 int
 cli_group_reset_offsets(const struct cli_args *args)
 {
@@ -363,19 +379,15 @@ cli_group_reset_offsets(const struct cli_args *args)
         if (!group_target(&command, place))
             break;
         if (!args->json)
-            printf("%s/%d  %lld -> %lld\n",
-                   place->topic,
-                   (int)place->partition,
-                   (long long)before,
-                   (long long)place->offset);
+            group_print_reset(place, before);
         json_array_append_new(rows,
-                              json_pack("{s:s, s:i, s:I, s:I}",
+                              json_pack("{s:s, s:i, s:o, s:I}",
                                         "topic",
                                         place->topic,
                                         "partition",
                                         place->partition,
                                         "before",
-                                        (json_int_t)before,
+                                        before < 0 ? json_null() : json_integer(before),
                                         "after",
                                         (json_int_t)place->offset));
     }

@@ -96,6 +96,13 @@ add_number(struct control_config *config, const struct number_line *number)
         snprintf(line->value, CONTROL_VALUE_MAX, "%lld", (long long)number->value);
 }
 
+/* Kafka names it in minutes; what is left over counts as a whole one. */
+static int64_t
+in_minutes(int64_t ms)
+{
+    return ms < 0 ? -1 : ms / 60000 + (ms % 60000 != 0);
+}
+
 static void
 add_lines(struct control_config *config,
           const struct settings *settings,
@@ -134,6 +141,26 @@ add_lines(struct control_config *config,
          presets->transaction_expiration_ms,
          TOPIC_CONFIG_TYPE_INT,
          "How long an unused transactional id is remembered."},
+        {"producer.id.expiration.ms",
+         settings->producer_id_expiration_ms,
+         presets->producer_id_expiration_ms,
+         TOPIC_CONFIG_TYPE_LONG,
+         "How long the sequences of an idle producer are remembered."},
+        {"offsets.retention.minutes",
+         in_minutes(settings->offsets_retention_ms),
+         in_minutes(presets->offsets_retention_ms),
+         TOPIC_CONFIG_TYPE_INT,
+         "How long offsets are kept after their group lost its last member; -1 keeps them."},
+        {"group.consumer.session.timeout.ms",
+         settings->group_consumer_session_ms,
+         presets->group_consumer_session_ms,
+         TOPIC_CONFIG_TYPE_INT,
+         "Silence after which a member of the consumer protocol counts as gone."},
+        {"group.consumer.heartbeat.interval.ms",
+         settings->group_consumer_heartbeat_ms,
+         presets->group_consumer_heartbeat_ms,
+         TOPIC_CONFIG_TYPE_INT,
+         "How often members of the consumer protocol are told to speak."},
         {"fetch.max.bytes",
          (int64_t)settings->fetch_bytes_max,
          (int64_t)presets->fetch_bytes_max,
@@ -166,6 +193,14 @@ add_lines(struct control_config *config,
     snprintf(address, sizeof(address), "PLAINTEXT://%s:%u", config->host, config->port);
     add_text(
         config, "advertised.listeners", address, "Address that clients are told to come back to.");
+    add_text(config,
+             "group.coordinator.rebalance.protocols",
+             "classic,consumer",
+             "Protocols that groups may use.");
+    add_text(config,
+             "group.consumer.migration.policy",
+             "disabled",
+             "A group changes its protocol while it has no members.");
 }
 
 static struct groups_limits

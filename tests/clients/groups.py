@@ -275,6 +275,9 @@ def command_line():
     cli("group", "describe", "no-such-group", status=4)
     cli("group", "delete", "resume")
     cli("group", "describe", "resume", status=4)
+    cli("group", "delete", "resume", status=4)
+    fresh = cli("group", "reset-offsets", "resume", "--topic", "resume", "--to", "earliest", "--dry-run")
+    check("resume/0  none -> 0" in fresh, fresh)
 
 
 def command_line_reads_in_a_group():

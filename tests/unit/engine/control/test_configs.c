@@ -182,3 +182,32 @@ Test(control_config, takes_only_what_differs_from_the_defaults_as_overrides, .ti
     for (uint32_t i = 0; i < config.config_count; i++)
         cr_assert_gt(strlen(config.configs[i].value), 0u, "%s", config.configs[i].key);
 }
+
+static const char *
+line_of(const struct control_config *config, const char *key)
+{
+    for (uint32_t i = 0; i < config->config_count; i++)
+        if (strcmp(config->configs[i].key, key) == 0)
+            return config->configs[i].value;
+    return "none";
+}
+
+Test(control_config, tells_times_of_groups_and_producers_under_kafkas_names, .timeout = 20)
+{
+    struct settings settings;
+    static struct control_config config = {.log_tile_count = 1};
+
+    config_defaults(&settings);
+    control_config_take(&config, &settings, 9192);
+    cr_expect_str_eq(line_of(&config, "offsets.retention.minutes"), "10080");
+    cr_expect_str_eq(line_of(&config, "producer.id.expiration.ms"), "86400000");
+    cr_expect_str_eq(line_of(&config, "group.consumer.session.timeout.ms"), "45000");
+    cr_expect_str_eq(line_of(&config, "group.consumer.heartbeat.interval.ms"), "5000");
+    cr_expect_str_eq(line_of(&config, "group.consumer.migration.policy"), "disabled");
+    settings.offsets_retention_ms = 60001;
+    control_config_take(&config, &settings, 9192);
+    cr_expect_str_eq(line_of(&config, "offsets.retention.minutes"), "2", "never less than it is");
+    settings.offsets_retention_ms = -1;
+    control_config_take(&config, &settings, 9192);
+    cr_expect_str_eq(line_of(&config, "offsets.retention.minutes"), "-1");
+}
