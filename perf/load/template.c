@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define PRODUCE_VERSION 7 /* the last one whose body ends with the records */
 #define KEY_BYTES 20u
@@ -16,6 +17,16 @@ static uint32_t
 key_write(char *to, uint64_t key)
 {
     return (uint32_t)snprintf(to, KEY_BYTES + 1, "key-%016lx", key);
+}
+
+/* Records of long ago would be what retention takes first. */
+static int64_t
+wall_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static uint32_t
@@ -30,13 +41,13 @@ batch_build(const struct workload *workload,
     struct record record = {0};
     char key[KEY_BYTES + 1];
 
+    record.timestamp_ms = wall_ms();
     if (batch->key != BENCH_NO_KEY)
         record.key = (struct bytes){(const uint8_t *)key, key_write(key, batch->key)};
     record_builder_begin(&builder, to, room, &options);
     for (uint32_t i = 0; i < batch->count; i++) {
         uint32_t bytes = bench_value_bytes(workload, batch->first_sequence + i);
         bench_value(scratch, bytes, batch, i);
-        record.timestamp_ms = 1700000000000;
         record.value = (struct bytes){scratch, bytes};
         if (!record_builder_add(&builder, &record))
             return 0;

@@ -85,16 +85,27 @@ def ladder(rows, title, directory, name):
     return save(figure, directory, name)
 
 
-def scaling(points, x_label, title, directory, name):
-    """points: [(x, records/s, p99 us)]"""
+def scaling(curve, title, directory, name):
+    """A curve of perf/scaling: its first figure on the left axis; the second on the right one, or on the same when it is alike."""
+    (first, first_label), *others = curve["plotted"]
+    xs = [point["x"] for point in curve["points"]]
+    if not xs:
+        return None
     figure, axes = plt.subplots(figsize=(9, 4))
-    axes.plot([point[0] for point in points], [point[1] for point in points], marker="o", color=COLOURS["Eagre"])
+    axes.plot(xs, [point[first] for point in curve["points"]], marker="o", color=COLOURS["Eagre"], label=first_label)
     axes.set_xscale("log")
-    axes.set_xlabel(x_label)
-    axes.set_ylabel("records/s", color=COLOURS["Eagre"])
-    tail = axes.twinx()
-    tail.plot([point[0] for point in points], [point[2] for point in points], marker=".", linestyle="--", color="#c0392b")
-    tail.set_yscale("log")
-    tail.set_ylabel("p99 us", color="#c0392b")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(curve["axis"])
+    axes.set_ylabel(first_label, color=COLOURS["Eagre"])
     axes.set_title(title, fontsize=10)
+    axes.grid(True, alpha=0.2)
+    for key, label in others:
+        is_alike = key.rsplit("_", 1)[-1] == first.rsplit("_", 1)[-1]
+        side = axes if is_alike else axes.twinx()
+        side.plot(xs, [point[key] for point in curve["points"]], marker=".", linestyle="--", color="#c0392b", label=label)
+        if is_alike:
+            axes.legend(fontsize=8)
+        else:
+            side.set_yscale("log")
+            side.set_ylabel(label, color="#c0392b")
     return save(figure, directory, name)

@@ -121,18 +121,38 @@ def section(results, workload, directory):
     return parts
 
 
+def scaling_table(curve):
+    """Lines of Markdown: every figure of every point, and the points without."""
+    keys = [key for key in (curve["points"] or [{}])[0] if key != "x"]
+    lines = [f"| {curve['axis']} | " + " | ".join(key.replace("_", " ") for key in keys) + " |", "|---|" + "---|" * len(keys)]
+    for point in curve["points"]:
+        lines.append(f"| {point['x']:,} | " + " | ".join(f"{point[key]:,.4g}" for key in keys) + " |")
+    return lines
+
+
+def scaling_section(name, curve, directory):
+    parts = [f"<h2>Scaling: {html.escape(name)}</h2>", html_table(scaling_table(curve))]
+    made = charts.scaling(curve, f"Eagre, durable: {curve['axis']}", directory, f"scaling-{name}")
+    parts += [image(made)] if made else []
+    return parts + [f"<p class=bad>{failed['x']:,}: {html.escape(failed['why'])}</p>" for failed in curve["failed"]]
+
+
 def page(results, directory):
     facts = "; ".join(f"{key} {value}" for key, value in results.machine.items() if value not in ("", None))
     parts = [f"<title>Eagre beside others</title><style>{STYLE}</style><h1>Eagre beside others</h1>", f"<p class=note>{html.escape(facts)}</p>"]
-    parts.append("<h2>Limits of this machine, same run</h2><ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in limits_lines(results)) + "</ul>")
+    if results.limits:
+        limits = "".join(f"<li>{html.escape(line)}</li>" for line in limits_lines(results))
+        parts.append(f"<h2>Limits of this machine, same run</h2><ul>{limits}</ul>")
     for workload in results.workloads():
         parts += section(results, workload, directory)
+    for name, curve in results.scaling.items():
+        parts += scaling_section(name, curve, directory)
     if results.absent:
         parts.append("<h2>Absent</h2><ul>" + "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in results.absent.items()) + "</ul>")
     peers = {row.label: row for row in results.rows}
-    parts.append("<h2>What was measured</h2><ul>" + "".join(
+    parts.append("<h2>What was measured</h2><ul>" * bool(peers) + "".join(
         f"<li>{html.escape(label)}: {html.escape(row.peer['version'])}; {html.escape(row.peer['config'])}; driver {row.results[0]['driver']}: "
-        f"{html.escape(row.results[0]['label'])}; <code>{html.escape(row.results[0]['command'])}</code></li>" for label, row in peers.items()) + "</ul>")
+        f"{html.escape(row.results[0]['label'])}; <code>{html.escape(row.results[0]['command'])}</code></li>" for label, row in peers.items()) + "</ul>" * bool(peers))
     return '<!doctype html><html lang="en"><meta charset="utf-8">' + "\n".join(parts) + "</html>\n"
 
 
@@ -143,6 +163,8 @@ def write(results, directory):
     with open(os.path.join(directory, "table.md"), "w", encoding="utf-8") as file:
         for workload in results.workloads():
             file.write(f"**{workload}**\n\n" + "\n".join(table(results.of(workload))) + "\n\n")
+        for name, curve in results.scaling.items():
+            file.write(f"**{name}**\n\n" + "\n".join(scaling_table(curve)) + "\n\n")
         file.write("".join(f"Absent: {name}: {why}\n" for name, why in results.absent.items()))
     print(f"{directory}/report.html, {directory}/table.md and the plots beside them")
 

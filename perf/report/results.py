@@ -13,6 +13,7 @@ class ResultSet:
         if document.get("format") != 1:
             raise SystemExit(f"{file}: format {document.get('format')} is not known here")
         self.path, self.machine, self.limits, self.absent = path, document["machine"], document["limits"], document["absent"]
+        self.scaling = document.get("scaling", {})  # {curve: {axis, plotted, points, failed}} of perf/scaling
         self.rows = [Row(workload, label, group) for (workload, label), group in grouped(document["results"]).items()]
 
     def workloads(self):

@@ -114,6 +114,23 @@ def a_page_stands_alone_and_tells_all(directory):
     check("0.1% of the bytes" in page, "the share of the limit")
 
 
+def curves_are_drawn_and_what_failed_is_told(directory):
+    path = write(directory, "curves")
+    with open(os.path.join(path, "set.json"), encoding="utf-8") as file:
+        document = json.load(file)
+    plotted = [["records_per_s", "records/s"], ["p99_us", "p99 us"]]
+    document["scaling"] = {"partitions": {"axis": "partitions", "plotted": plotted, "failed": [{"x": 64, "why": "too <many>"}],
+                                          "points": [{"x": x, "records_per_s": 1000 * x, "p99_us": 50} for x in (1, 4)]},
+                           "empty": {"axis": "nothing", "plotted": plotted, "failed": [], "points": []}}
+    with open(os.path.join(path, "set.json"), "w", encoding="utf-8") as file:
+        json.dump(document, file)
+    status, said = report(path)
+    check(status == 0, said)
+    with open(os.path.join(path, "report.html"), encoding="utf-8") as file:
+        page = file.read()
+    check("scaling-partitions.png" in page and "4,000" in page and "64: too &lt;many&gt;" in page, "curve, table and failure")
+
+
 def an_unknown_format_is_refused(directory):
     path = os.path.join(directory, "set9.json")
     with open(path, "w", encoding="utf-8") as file:
@@ -159,7 +176,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="eagre-report-") as directory:
         for test in (medians_and_spread_are_of_all_rounds, a_ladder_counts_its_last_good_step, noise_is_no_regression,
                      what_is_worse_beyond_noise_fails, sets_without_a_common_row_fail, a_page_stands_alone_and_tells_all,
-                     an_unknown_format_is_refused):
+                     curves_are_drawn_and_what_failed_is_told, an_unknown_format_is_refused):
             suite.run(test.__name__.replace("_", " "), test, directory)
     for test in (rows_of_probes_are_read, peers_are_all_labelled, a_flame_graph_is_made_of_stacks):
         suite.run(test.__name__.replace("_", " "), test)
