@@ -52,10 +52,10 @@ rig_init(struct engine_rig *rig, struct sim_world *world)
     settings->partitions_max = 64;
     settings->topic_partitions_default = sim_rng_between(rng, 1, 3);
     settings->producers_max = 64;
-    settings->transactions_max = 1024;
-    settings->transactions_aborted_max = 8192;
-    settings->compaction_memory_bytes = 4 * MIB;
-    settings->group_memory_bytes = 2 * MIB;
+    settings->transactions_max = 512;
+    settings->transactions_aborted_max = 4096;
+    settings->compaction_memory_bytes = 2 * MIB;
+    settings->group_memory_bytes = 1 * MIB;
     settings->group_members_max = 1024;
     settings->group_offsets_max = 4096;
     settings->files_max = 64;

@@ -65,7 +65,7 @@ uint32_t
 history_add_session(struct history *history, uint32_t id)
 {
     const struct history_session session = {
-        .id = id, .producer_id = -1, .asked = history->tick, .answered = HISTORY_NEVER};
+        .id = id, .producer_id = -1, .asked = history->tick + 1, .answered = HISTORY_NEVER};
     return list_add(history, &history->sessions, &session, sizeof(session));
 }
 

@@ -294,6 +294,28 @@ act_judge(struct scene *scene)
 
 /* ---- seeds ---- */
 
+/* Values of committed transactions that compaction took: written to "keys", and not there at the
+ * end. */
+static uint32_t
+count_compacted(struct history *history)
+{
+    uint32_t gone = 0;
+
+    for (uint32_t i = 1; i <= history->records.count; i++) {
+        const struct history_record *record = history_record(history, i);
+        gone += record->partition == PIPE_KEYS_PARTITION &&
+                history_transaction(history, record->transaction)->committed != HISTORY_NEVER;
+    }
+    const struct history_read *reads = history->reads.at;
+    for (uint32_t i = 0; i < history->reads.count; i++) {
+        const struct history_walk *walk = history_walk(history, reads[i].walk);
+        uint32_t by = history_record(history, reads[i].record)->transaction;
+        gone -= walk->is_final && walk->is_committed && walk->partition == PIPE_KEYS_PARTITION &&
+                history_transaction(history, by)->committed != HISTORY_NEVER;
+    }
+    return gone;
+}
+
 struct outcome {
     uint64_t hash;
     uint64_t events;
@@ -304,6 +326,7 @@ struct outcome {
     uint32_t offsets;
     uint32_t records;
     uint32_t reads;
+    uint32_t compacted;
     char why[HISTORY_WHY_MAX];
 };
 
@@ -352,6 +375,7 @@ run_seed(uint64_t seed, bool verbose, struct outcome *ret_outcome)
         .offsets = scene->shared.seen_offsets,
         .records = scene->history.records.count,
         .reads = scene->history.reads.count,
+        .compacted = scene->history.why[0] == '\0' ? count_compacted(&scene->history) : 0,
     };
     memcpy(ret_outcome->why, scene->history.why, sizeof(ret_outcome->why));
     history_fini(&scene->history);
@@ -360,7 +384,7 @@ run_seed(uint64_t seed, bool verbose, struct outcome *ret_outcome)
 }
 
 static bool
-try_seed(const char *program, uint64_t seed, const struct sim_options *options)
+try_seed(const char *program, uint64_t seed, const struct sim_options *options, struct outcome *sum)
 {
     struct outcome outcome;
 
@@ -379,19 +403,19 @@ try_seed(const char *program, uint64_t seed, const struct sim_options *options)
                program,
                seed);
     else if (options->single)
-        printf("seed %" PRIu64 ": hash %016" PRIx64 ", %" PRIu64
-               " events, %u starts, %u commits, %u aborts, %u fenced, %u offsets, %u records, %u "
-               "reads\n",
+        printf("seed %" PRIu64 ": hash %016" PRIx64 ", %" PRIu64 " events, %u starts, %u reads\n",
                seed,
                outcome.hash,
                outcome.events,
                outcome.starts,
-               outcome.commits,
-               outcome.aborts,
-               outcome.fences,
-               outcome.offsets,
-               outcome.records,
                outcome.reads);
+    sum->starts += outcome.starts;
+    sum->commits += outcome.commits;
+    sum->aborts += outcome.aborts;
+    sum->fences += outcome.fences;
+    sum->offsets += outcome.offsets;
+    sum->records += outcome.records;
+    sum->compacted += outcome.compacted;
     (void)fflush(stdout);
     return outcome.why[0] == '\0';
 }
@@ -400,6 +424,7 @@ int
 main(int argc, char **argv)
 {
     struct sim_options options = {.first = 1, .count = 50};
+    struct outcome sum = {0};
     uint64_t passed = 0;
     uint64_t failed = 0;
 
@@ -409,11 +434,20 @@ main(int argc, char **argv)
     for (uint64_t seed = options.first; seed < options.first + options.count; seed++) {
         if (!options.single && !sim_options_mine(&options, seed))
             continue;
-        bool good = try_seed(argv[0], seed, &options);
+        bool good = try_seed(argv[0], seed, &options, &sum);
         passed += good;
         failed += !good;
         if (!good && options.stop)
             break;
     }
+    printf("%u starts, %u commits, %u aborts, %u fenced, %u offsets; of %u records %u compacted "
+           "away\n",
+           sum.starts,
+           sum.commits,
+           sum.aborts,
+           sum.fences,
+           sum.offsets,
+           sum.records,
+           sum.compacted);
     return sim_options_end(passed, failed);
 }
