@@ -53,26 +53,18 @@ fetch_partition(const struct fetch *fetch, struct bytes topic, int32_t partition
     };
 }
 
-/* Topics of a group one after the other: sorts the group's offsets by topic index. */
-static uint32_t
-fetch_all_indexes(const struct groups *groups, const struct group *group, uint32_t *to)
+/* The group's offsets as (topic index, offset index), sorted: those of a topic stand together. */
+static void
+fetch_all_places(const struct groups *groups, const struct group *group, uint64_t *to)
 {
     uint32_t count = 0;
 
     for (uint32_t idx = group->offset_first; idx != SLAB_NONE;) {
         const struct group_offset *offset = slab_at(&groups->offsets, idx);
-        uint32_t at = count++;
-        /* Insertion from behind: commits of one topic stand together as a rule. */
-        while (at > 0 &&
-               ((const struct group_offset *)slab_at(&groups->offsets, to[at - 1]))->topic >
-                   offset->topic) {
-            to[at] = to[at - 1];
-            at--;
-        }
-        to[at] = idx;
+        to[count++] = set__part(offset->topic, idx);
         idx = offset->after;
     }
-    return count;
+    CHECK(set__sort(to, count) == group->offset_count);
 }
 
 /* Every offset of a group as topics and partitions. False: scratch memory is too small. */
@@ -88,18 +80,18 @@ fetch_all(const struct fetch *fetch, struct kafka_offset_fetch_response_group *r
     ret->topics.count = 0;
     if (count == 0)
         return true;
-    uint32_t *indexes = kafka_arena_take(arena, count * sizeof(*indexes));
+    uint64_t *places = kafka_arena_take(arena, count * sizeof(*places));
     struct kafka_offset_fetch_response_topics *topics = kafka_arena_take(arena,
                                                                          count * sizeof(*topics));
     struct kafka_offset_fetch_response_partitions *partitions = kafka_arena_take(
         arena, count * sizeof(*partitions));
-    if (indexes == NULL || topics == NULL || partitions == NULL)
+    if (places == NULL || topics == NULL || partitions == NULL)
         return false;
-    fetch_all_indexes(groups, group, indexes);
+    fetch_all_places(groups, group, places);
     uint32_t topic_count = 0;
     uint32_t last_topic = SLAB_NONE;
     for (uint32_t i = 0; i < count; i++) {
-        const struct group_offset *offset = slab_at(&groups->offsets, indexes[i]);
+        const struct group_offset *offset = slab_at(&groups->offsets, (uint32_t)places[i]);
         if (offset->topic != last_topic) {
             last_topic = offset->topic;
             topics[topic_count].name = offset__topic(groups, offset)->name;

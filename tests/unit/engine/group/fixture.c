@@ -112,7 +112,10 @@ hook_answer(void *ctx, uint64_t token, const void *response)
         answer->error = ((const struct kafka_heartbeat_response *)response)->error;
         break;
     case 9:
-        keep_fetch(answer, response);
+        if (((const struct kafka_offset_fetch_response *)response)->groups.count > 0)
+            fixture_keep_fetched(answer, response);
+        else
+            keep_fetch(answer, response);
         break;
     case 68:
         fixture_keep_beat(fixture, answer, response);

@@ -19,7 +19,7 @@ struct fixture_answer {
     char leader[128];
     char member_id[128];
     char assignment[512];
-    char text[1024]; /* ConsumerGroupDescribe, ListGroups */
+    char text[1024]; /* ConsumerGroupDescribe, ListGroups, OffsetFetch of several */
     char protocol[64];
     uint32_t member_count; /* JoinGroup: listed ones */
     bool skip_assignment;
@@ -155,6 +155,9 @@ const struct fixture_answer *fixture_describe_consumers(struct fixture *fixture,
 
 /* The groups as text: id/state/type/protocol type each; lists of names "a,b" or NULL. */
 const char *fixture_list_groups(struct fixture *fixture, const char *states, const char *types);
+
+/* All offsets of the groups "a,b": group topic/partition=offset ... each. */
+const char *fixture_fetch_groups(struct fixture *fixture, const char *groups);
 
 /* The answer to a token; it must have been given exactly once. */
 const struct fixture_answer *fixture_answer(const struct fixture *fixture, uint64_t token);

@@ -197,7 +197,7 @@ fixture_beat(struct fixture *fixture, const struct beat *beat)
     return fixture_end(fixture, &call);
 }
 
-/* ---- ConsumerGroupDescribe and ListGroups, as text */
+/* ---- ConsumerGroupDescribe, ListGroups and OffsetFetch of several groups, as text */
 
 struct text_end {
     char *at;
@@ -318,4 +318,42 @@ fixture_list_groups(struct fixture *fixture, const char *states, const char *typ
     const struct fixture_answer *answer = fixture_answer(fixture, fixture_end(fixture, &call));
     cr_assert_eq(answer->error, 0);
     return answer->text;
+}
+
+void
+fixture_keep_fetched(struct fixture_answer *answer,
+                     const struct kafka_offset_fetch_response *response)
+{
+    struct text_end end = {answer->text, sizeof(answer->text)};
+
+    for (uint32_t g = 0; g < response->groups.count; g++) {
+        const struct kafka_offset_fetch_response_group *group = &response->groups.at[g];
+        put_text(&end, g == 0 ? "" : "; ", group->group_id);
+        cr_assert_eq(group->error, 0);
+        for (uint32_t t = 0; t < group->topics.count; t++)
+            for (uint32_t p = 0; p < group->topics.at[t].partitions.count; p++) {
+                put_text(&end, " ", group->topics.at[t].name);
+                put_number(&end, "/", group->topics.at[t].partitions.at[p].index);
+                put_number(
+                    &end, "=", (int32_t)group->topics.at[t].partitions.at[p].committed_offset);
+            }
+    }
+}
+
+const char *
+fixture_fetch_groups(struct fixture *fixture, const char *groups)
+{
+    struct group_call call = fixture_begin(fixture, 9, 8, "c");
+    struct kafka_offset_fetch_request_group list[16];
+    struct kafka_string_list names = name_list(groups);
+    struct kafka_offset_fetch_request request;
+
+    kafka_offset_fetch_request_defaults(&request);
+    for (uint32_t i = 0; i < names.count; i++)
+        list[i] = (struct kafka_offset_fetch_request_group){.group_id = names.at[i],
+                                                            .member_epoch = -1};
+    request.groups.at = list;
+    request.groups.count = names.count;
+    groups_fetch_offsets(fixture->groups, &call, &request);
+    return fixture_answer(fixture, fixture_end(fixture, &call))->text;
 }

@@ -14,6 +14,8 @@ void fixture_keep_described(struct fixture_answer *answer,
                             const struct kafka_consumer_group_describe_response *response);
 void fixture_keep_listed(struct fixture_answer *answer,
                          const struct kafka_list_groups_response *response);
+void fixture_keep_fetched(struct fixture_answer *answer,
+                          const struct kafka_offset_fetch_response *response);
 bool fixture_topic(void *ctx, struct bytes name, struct group_topic_info *ret);
 bool fixture_next_topic(void *ctx, uint32_t *cursor, struct group_topic_info *ret);
 uint64_t fixture_topics_version(void *ctx);

@@ -88,3 +88,26 @@ Test(group_delete, answers_every_group_of_a_batch, .timeout = 10)
     cr_expect_eq(gone->errors[3], KAFKA_ERROR_NON_EMPTY_GROUP);
     cr_expect_str_eq(fixture_list_groups(fixture, "empty", NULL), "");
 }
+
+Test(group_fetch, answers_every_group_of_a_batch_topic_by_topic, .timeout = 10)
+{
+    struct fixture *fixture = fixture_new();
+    struct commit commit = {.group = "two", .generation = -1};
+    static const char *const topics[] = {"t1", "t3", "t1", "t3", "t3"};
+    static const int32_t partitions[] = {0, 1, 1, 0, 2};
+
+    for (int i = 0; i < 5; i++) {
+        commit.topic = topics[i];
+        commit.partition = partitions[i];
+        commit.offset = 10 + i;
+        int16_t error = fixture_answer(fixture, fixture_commit(fixture, &commit))->errors[0];
+        cr_assert_eq(error, commit.partition < topics[i][1] - '0' ? 0 : 3, "%d: %d", i, error);
+    }
+    commit.group = "one";
+    commit.topic = "t1";
+    commit.partition = 0;
+    commit.offset = 7;
+    cr_assert_eq(fixture_answer(fixture, fixture_commit(fixture, &commit))->errors[0], 0);
+    cr_expect_str_eq(fixture_fetch_groups(fixture, "one,none,two"),
+                     "one t1/0=7; none; two t1/0=10 t3/1=11 t3/0=13 t3/2=14");
+}
