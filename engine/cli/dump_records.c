@@ -1,9 +1,9 @@
 /* Batches and records as rows, and what the records of the internal logs mean: topics by the
- * decoder of engine/topic, groups and transactions by the forms drawn in
- * engine/group/group_record.c and Kafka's TransactionLogKey and TransactionLogValue. */
+ * decoder of engine/topic, groups by group_view.h, transactions by the form of Kafka's
+ * TransactionLogKey and TransactionLogValue. */
 #include "engine/cli/dump.h"
 
-#include "engine/group/group_record.h"
+#include "engine/group/group_view.h"
 #include "engine/record/record_codec.h"
 #include "engine/record/record_iterator.h"
 #include "engine/topic/topic_record.h"
@@ -22,81 +22,128 @@ take_text(struct reader *reader)
 }
 
 static void
-skip_blob(struct reader *reader)
+dump_members(json_t *row, struct group_view_record *view)
 {
-    (void)reader_take(reader, reader_u32_be(reader));
-}
-
-static void
-read_members(json_t *row, struct reader *value)
-{
-    uint32_t count = reader_u32_be(value);
+    struct group_view_member one;
     json_t *members = json_array();
 
-    for (uint32_t i = 0; i < count && !value->failed; i++) {
+    for (uint32_t i = 0; i < view->member_count && group_view_member(&view->rest, &one); i++) {
         json_t *member = json_object();
-        dump_bytes(member, "member", take_text(value));
-        dump_bytes(member, "instance", take_text(value));
-        dump_bytes(member, "client", take_text(value));
-        dump_bytes(member, "host", take_text(value));
-        dump_int(member, "rebalance_ms", reader_u32_be(value));
-        dump_int(member, "session_ms", reader_u32_be(value));
-        skip_blob(value);
-        skip_blob(value);
+        dump_bytes(member, "member", one.id);
+        dump_bytes(member, "instance", one.instance);
+        dump_bytes(member, "client", one.client_id);
+        dump_bytes(member, "host", one.client_host);
+        dump_int(member, "rebalance_ms", one.rebalance_ms);
+        dump_int(member, "session_ms", one.session_ms);
         json_array_append_new(members, member);
     }
     json_object_set_new(row, "members", members);
 }
 
 static void
-read_offset(json_t *row, struct reader *value)
+dump_group(json_t *row, struct group_view_record *view)
 {
-    dump_int(row, "committed_offset", (int64_t)reader_u64_be(value));
-    dump_int(row, "leader_epoch", (int32_t)reader_u32_be(value));
-    dump_bytes(row, "metadata", take_text(value));
-    dump_int(row, "commit_ms", (int64_t)reader_u64_be(value));
+    dump_bytes(row, "protocol_type", view->protocol_type);
+    dump_int(row, "generation", view->generation);
+    dump_bytes(row, "protocol", view->protocol);
+    dump_bytes(row, "leader", view->leader);
+    dump_int(row, "state_ms", view->state_ms);
+    dump_members(row, view);
+}
+
+/* Partitions as topic/number; there are at most as many as the value has room for. */
+static void
+dump_partitions(json_t *row, const char *name, struct reader *rest)
+{
+    uint32_t topics = reader_u32_be(rest);
+    json_t *list = json_array();
+
+    for (uint32_t t = 0; t < topics && !rest->failed; t++) {
+        (void)reader_take(rest, 16);
+        struct bytes topic = take_text(rest);
+        uint32_t count = reader_u32_be(rest);
+        for (uint32_t p = 0; p < count && !rest->failed; p++)
+            json_array_append_new(
+                list,
+                json_sprintf(
+                    "%.*s/%u", (int)topic.count, (const char *)topic.at, reader_u32_be(rest)));
+    }
+    json_object_set_new(row, name, list);
 }
 
 static void
-read_group(json_t *row, struct reader *value)
+dump_consumer(json_t *row, struct group_view_record *view)
 {
-    dump_bytes(row, "protocol_type", take_text(value));
-    dump_int(row, "generation", (int32_t)reader_u32_be(value));
-    dump_bytes(row, "protocol", take_text(value));
-    dump_bytes(row, "leader", take_text(value));
-    dump_int(row, "state_ms", (int64_t)reader_u64_be(value));
-    read_members(row, value);
+    struct group_view_consumer one;
+
+    if (!group_view_consumer(&view->rest, &one))
+        return;
+    struct reader names = reader_over(one.names.at, one.names.count);
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < one.name_count; i++) {
+        struct bytes name = take_text(&names);
+        json_array_append_new(list, json_stringn((const char *)name.at, name.count));
+    }
+    dump_bytes(row, "instance", one.instance);
+    dump_bytes(row, "rack", one.rack);
+    dump_bytes(row, "client", one.client_id);
+    dump_bytes(row, "host", one.client_host);
+    dump_int(row, "rebalance_ms", one.rebalance_ms);
+    json_object_set_new(row, "subscribed", list);
+    dump_bytes(row, "pattern", one.regex);
+    dump_int(row, "assignor", one.assignor);
+    dump_int(row, "epoch", one.epoch);
+    dump_int(row, "previous_epoch", one.previous_epoch);
+    dump_int(row, "state", one.state);
+    dump_partitions(row, "assigned", &view->rest);
+    dump_partitions(row, "revoking", &view->rest);
+}
+
+static void
+dump_group_value(json_t *row, struct group_view_record *view)
+{
+    if (view->kind == RECORD_KEY_PENDING || view->kind == RECORD_KEY_TXN_END)
+        dump_int(row, "producer_epoch", view->producer_epoch);
+    if (view->kind == RECORD_KEY_TXN_END) {
+        dump_int(row, "committed", view->is_commit);
+    } else if (view->kind == RECORD_KEY_GROUP) {
+        dump_group(row, view);
+    } else if (view->kind == RECORD_KEY_CONSUMER_GROUP) {
+        dump_int(row, "epoch", view->generation);
+        dump_int(row, "state_ms", view->state_ms);
+    } else if (view->kind == RECORD_KEY_CONSUMER_MEMBER) {
+        dump_consumer(row, view);
+    } else {
+        dump_int(row, "committed_offset", view->offset);
+        dump_int(row, "leader_epoch", view->leader_epoch);
+        dump_bytes(row, "metadata", view->metadata);
+        dump_int(row, "commit_ms", view->commit_ms);
+    }
 }
 
 bool
-dump_group_record(json_t *row, struct bytes key_bytes, struct bytes value_bytes)
+dump_group_record(json_t *row, struct bytes key, struct bytes value)
 {
-    struct reader key = reader_over(key_bytes.at, key_bytes.count);
-    struct reader value = reader_over(value_bytes.at, value_bytes.count);
-    uint16_t kind = reader_u16_be(&key);
-    bool has_value = value_bytes.at != NULL;
+    struct group_view_record view;
 
-    if (kind == RECORD_KEY_PENDING || kind == RECORD_KEY_TXN_END)
-        dump_int(row, "producer_id", (int64_t)reader_u64_be(&key));
-    if (kind != RECORD_KEY_TXN_END)
-        dump_bytes(row, "group", take_text(&key));
-    if (kind == RECORD_KEY_OFFSET || kind == RECORD_KEY_OFFSET_OLD || kind == RECORD_KEY_PENDING) {
-        dump_bytes(row, "topic", take_text(&key));
-        dump_int(row, "partition", reader_u32_be(&key));
+    if (group_view_read(key, value, &view) != RC_OK)
+        return false;
+    if (view.kind == RECORD_KEY_PENDING || view.kind == RECORD_KEY_TXN_END)
+        dump_int(row, "producer_id", view.producer_id);
+    else if (view.group.count == 0)
+        return false; /* a kind that nobody knows */
+    if (view.group.count > 0)
+        dump_bytes(row, "group", view.group);
+    if (view.topic.count > 0) {
+        dump_bytes(row, "topic", view.topic);
+        dump_int(row, "partition", view.partition);
     }
-    json_object_set_new(row, "deleted", json_boolean(!has_value));
-    if (has_value)
-        (void)reader_u16_be(&value); /* version */
-    if (has_value && (kind == RECORD_KEY_PENDING || kind == RECORD_KEY_TXN_END))
-        dump_int(row, "producer_epoch", (int16_t)reader_u16_be(&value));
-    if (has_value && kind == RECORD_KEY_TXN_END)
-        dump_int(row, "committed", reader_u8(&value));
-    else if (has_value && kind == RECORD_KEY_GROUP)
-        read_group(row, &value);
-    else if (has_value)
-        read_offset(row, &value);
-    return !key.failed && !value.failed && kind <= RECORD_KEY_TXN_END &&
-           (kind <= RECORD_KEY_GROUP || kind >= RECORD_KEY_PENDING);
+    if (view.member.count > 0)
+        dump_bytes(row, "member", view.member);
+    json_object_set_new(row, "deleted", json_boolean(view.is_tombstone));
+    if (!view.is_tombstone)
+        dump_group_value(row, &view);
+    return true;
 }
 
 static void

@@ -151,13 +151,12 @@ bool record__append_consumer_gone(struct groups *groups,
                                   const struct group *group,
                                   const struct member *member,
                                   uint64_t *ret_number) MUST_USE;
+struct group_view_record; /* group_view.h */
 enum rc replay__consumer_group(struct groups *groups,
-                               struct reader *key,
-                               struct bytes value,
+                               const struct group_view_record *view,
                                struct diag_trail *trail);
 enum rc replay__consumer_member(struct groups *groups,
-                                struct reader *key,
-                                struct bytes value,
+                                struct group_view_record *view,
                                 struct diag_trail *trail);
 /* After the last record: nothing is held twice, every group gets a new epoch. */
 void replay__consumers_loaded(struct groups *groups, struct group *group, struct group_time time);

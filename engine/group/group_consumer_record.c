@@ -12,6 +12,7 @@
  * A group's end is the record without a value of the key 2 of group_record.c. */
 #include "engine/group/group_inner.h"
 #include "engine/group/group_record.h"
+#include "engine/group/group_view.h"
 
 static struct writer
 key_of(const struct group *group, uint16_t kind, uint8_t *to, size_t capacity)
@@ -156,27 +157,16 @@ replay_enter(struct groups *groups, struct bytes id, struct diag_trail *trail)
 
 enum rc
 replay__consumer_group(struct groups *groups,
-                       struct reader *key,
-                       struct bytes value_bytes,
+                       const struct group_view_record *view,
                        struct diag_trail *trail)
 {
-    struct reader value = reader_over(value_bytes.at, value_bytes.count);
-    struct bytes id = replay__text(key);
-
-    if (key->failed || id.count == 0)
+    if (view->is_tombstone)
         return RC_CORRUPT;
-    uint16_t version = reader_u16_be(&value);
-    int32_t epoch = (int32_t)reader_u32_be(&value);
-    int64_t state_ms = (int64_t)reader_u64_be(&value);
-    if (value.failed)
-        return RC_CORRUPT;
-    if (version != RECORD_VALUE_OWN)
-        return RC_NEWER_FORMAT;
-    struct group *group = replay_enter(groups, id, trail);
+    struct group *group = replay_enter(groups, view->group, trail);
     if (group == NULL)
         return RC_LIMIT;
-    group->generation = epoch;
-    group->state_ms = state_ms;
+    group->generation = view->generation;
+    group->state_ms = view->state_ms;
     return RC_OK;
 }
 
@@ -225,60 +215,47 @@ replay_copy(struct groups *groups, struct bytes text, struct bytes *own)
     return true;
 }
 
-/* The names as one piece. */
-static struct bytes
-replay_names(struct reader *value)
-{
-    uint32_t count = reader_u32_be(value);
-    const uint8_t *begin = reader_take(value, 0);
-    size_t left = reader_left(value);
-
-    for (uint32_t i = 0; i < count && !value->failed; i++)
-        (void)replay__text(value);
-    return (struct bytes){begin, left - reader_left(value)};
-}
-
-/* The rest of a member's record, behind what it is made of. */
 static enum rc
-replay_consumer(struct groups *groups, struct member *member, struct reader *value)
+replay_consumer(struct groups *groups,
+                struct member *member,
+                const struct group_view_consumer *view,
+                struct reader *rest)
 {
     struct consumer *consumer = &member->consumer;
-    struct bytes regex = replay__text(value);
 
-    consumer->assignor = reader_u8(value);
-    consumer->epoch = (int32_t)reader_u32_be(value);
-    consumer->previous_epoch = (int32_t)reader_u32_be(value);
-    consumer->state = reader_u8(value);
+    consumer->assignor = view->assignor;
+    consumer->epoch = view->epoch;
+    consumer->previous_epoch = view->previous_epoch;
+    consumer->state = view->state;
     consumer->revoke_deadline_ns = NO_DEADLINE;
-    struct bytes names = replay_names(value);
-    if (value->failed || consumer->assignor >= ASSIGNORS || consumer->state >= CONSUMER_STATES)
-        return RC_CORRUPT;
-    if (!replay_copy(groups, regex, &consumer->regex) ||
-        !replay_copy(groups, names, &consumer->names))
+    if (!replay_copy(groups, view->rack, &consumer->rack) ||
+        !replay_copy(groups, view->client_host, &member->client_host) ||
+        !replay_copy(groups, view->regex, &consumer->regex) ||
+        !replay_copy(groups, view->names, &consumer->names))
         return RC_LIMIT;
     set__drop(groups, &consumer->assigned);
     set__drop(groups, &consumer->revoking);
-    enum rc rc = replay_set(groups, value, &consumer->assigned);
-    return rc == RC_OK ? replay_set(groups, value, &consumer->revoking) : rc;
+    enum rc rc = replay_set(groups, rest, &consumer->assigned);
+    return rc == RC_OK ? replay_set(groups, rest, &consumer->revoking) : rc;
 }
 
 static enum rc
-replay_member_value(struct groups *groups,
-                    struct group *group,
-                    struct bytes member_id,
-                    struct reader *value)
+replay_member_value(struct groups *groups, struct group *group, struct group_view_record *record)
 {
-    struct member_new new = {.id = member_id,
-                             .session_ns = groups->config.limits.consumer_session_ns};
-    struct member *member = member__find(groups, group, member_id);
+    struct member *member = member__find(groups, group, record->member);
+    struct group_view_consumer view;
 
-    new.instance = replay__text(value);
-    struct bytes rack = replay__text(value);
-    new.client_id = replay__text(value);
-    new.client_host = replay__text(value);
-    new.rebalance_ns = (uint64_t)reader_u32_be(value) * NS_PER_MS;
-    if (value->failed)
+    if (!group_view_consumer(&record->rest, &view) || view.assignor >= ASSIGNORS ||
+        view.state >= CONSUMER_STATES)
         return RC_CORRUPT;
+    const struct member_new new = {
+        .id = record->member,
+        .instance = view.instance,
+        .client_id = view.client_id,
+        .client_host = view.client_host,
+        .rebalance_ns = (uint64_t)view.rebalance_ms * NS_PER_MS,
+        .session_ns = groups->config.limits.consumer_session_ns,
+    };
     if (member == NULL)
         member = member__add(groups, group, &new);
     if (member == NULL)
@@ -286,10 +263,7 @@ replay_member_value(struct groups *groups,
     member->flags &= (uint8_t)~MEMBER_NEWCOMER;
     member->rebalance_ns = new.rebalance_ns;
     member->serial = ++groups->member_serial; /* the order of the records */
-    if (!replay_copy(groups, rack, &member->consumer.rack) ||
-        !replay_copy(groups, new.client_host, &member->client_host))
-        return RC_LIMIT;
-    enum rc rc = replay_consumer(groups, member, value);
+    enum rc rc = replay_consumer(groups, member, &view, &record->rest);
     /* The group's own record may have got lost where this one was stored. */
     group->generation = member->consumer.epoch > group->generation ? member->consumer.epoch
                                                                    : group->generation;
@@ -298,27 +272,18 @@ replay_member_value(struct groups *groups,
 
 enum rc
 replay__consumer_member(struct groups *groups,
-                        struct reader *key,
-                        struct bytes value_bytes,
+                        struct group_view_record *view,
                         struct diag_trail *trail)
 {
-    struct reader value = reader_over(value_bytes.at, value_bytes.count);
-    struct bytes id = replay__text(key);
-    struct bytes member_id = replay__text(key);
-
-    if (key->failed || id.count == 0 || member_id.count == 0)
-        return RC_CORRUPT;
-    if (value_bytes.at == NULL) {
-        struct group *group = group__find(groups, id);
-        struct member *member = group == NULL ? NULL : member__find(groups, group, member_id);
+    if (view->is_tombstone) {
+        struct group *group = group__find(groups, view->group);
+        struct member *member = group == NULL ? NULL : member__find(groups, group, view->member);
         if (member != NULL && group->kind == GROUP_CONSUMER)
             member__remove(groups, member);
         return RC_OK;
     }
-    if (reader_u16_be(&value) != RECORD_VALUE_OWN)
-        return value.failed ? RC_CORRUPT : RC_NEWER_FORMAT;
-    struct group *group = replay_enter(groups, id, trail);
-    enum rc rc = group == NULL ? RC_LIMIT : replay_member_value(groups, group, member_id, &value);
+    struct group *group = replay_enter(groups, view->group, trail);
+    enum rc rc = group == NULL ? RC_LIMIT : replay_member_value(groups, group, view);
     if (rc == RC_LIMIT && group != NULL)
         diag_trail_add(trail,
                        "more members or partitions than group.members_max, group.topics_max, "

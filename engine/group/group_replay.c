@@ -2,6 +2,7 @@
  */
 #include "engine/group/group_inner.h"
 #include "engine/group/group_record.h"
+#include "engine/group/group_view.h"
 
 struct bytes
 replay__text(struct reader *reader)
@@ -11,14 +12,6 @@ replay__text(struct reader *reader)
     if (count < 0)
         return (struct bytes){0};
     return (struct bytes){reader_take(reader, (size_t)count), (size_t)count};
-}
-
-static struct bytes
-replay_blob(struct reader *reader)
-{
-    uint32_t count = reader_u32_be(reader);
-
-    return (struct bytes){reader_take(reader, count), count};
 }
 
 struct group *
@@ -33,20 +26,26 @@ replay__group(struct groups *groups, struct bytes id, struct diag_trail *trail)
     return group;
 }
 
-static enum rc
-replay_offset(struct groups *groups,
-              struct reader *key,
-              struct bytes value_bytes,
-              struct diag_trail *trail)
+static struct group_offset_new
+replay_new(const struct group_view_record *view)
 {
-    struct reader value = reader_over(value_bytes.at, value_bytes.count);
-    struct bytes id = replay__text(key);
-    struct group_offset_new new = {.topic = replay__text(key), .partition = reader_u32_be(key)};
+    return (struct group_offset_new){
+        .topic = view->topic,
+        .partition = view->partition,
+        .offset = view->offset,
+        .leader_epoch = view->leader_epoch,
+        .metadata = view->metadata,
+        .commit_ms = view->commit_ms,
+    };
+}
 
-    if (key->failed || id.count == 0)
-        return RC_CORRUPT;
-    if (value_bytes.at == NULL) {
-        struct group *group = group__find(groups, id);
+static enum rc
+replay_offset(struct groups *groups, const struct group_view_record *view, struct diag_trail *trail)
+{
+    struct group_offset_new new = replay_new(view);
+
+    if (view->is_tombstone) {
+        struct group *group = group__find(groups, view->group);
         struct group_offset *offset = group == NULL
                                           ? NULL
                                           : offset__find(groups, group, new.topic, new.partition);
@@ -54,15 +53,7 @@ replay_offset(struct groups *groups,
             offset__remove(groups, offset);
         return RC_OK;
     }
-    if (reader_u16_be(&value) != RECORD_VALUE_OFFSET)
-        return RC_NEWER_FORMAT;
-    new.offset = (int64_t)reader_u64_be(&value);
-    new.leader_epoch = (int32_t)reader_u32_be(&value);
-    new.metadata = replay__text(&value);
-    new.commit_ms = (int64_t)reader_u64_be(&value);
-    if (value.failed)
-        return RC_CORRUPT;
-    struct group *group = replay__group(groups, id, trail);
+    struct group *group = replay__group(groups, view->group, trail);
     if (group == NULL)
         return RC_LIMIT;
     group->state_ms = group->member_count == 0 && group->state_ms < new.commit_ms ? new.commit_ms
@@ -75,27 +66,16 @@ replay_offset(struct groups *groups,
 
 static enum rc
 replay_pending(struct groups *groups,
-               struct reader *key,
-               struct bytes value_bytes,
+               const struct group_view_record *view,
                struct diag_trail *trail)
 {
-    struct reader value = reader_over(value_bytes.at, value_bytes.count);
-    struct group_transaction_end whose = {.producer_id = (int64_t)reader_u64_be(key)};
-    struct bytes id = replay__text(key);
-    struct group_offset_new new = {.topic = replay__text(key), .partition = reader_u32_be(key)};
+    struct group_transaction_end whose = {.producer_id = view->producer_id,
+                                          .producer_epoch = view->producer_epoch};
+    struct group_offset_new new = replay_new(view);
 
-    if (key->failed || id.count == 0)
+    if (view->is_tombstone)
         return RC_CORRUPT;
-    if (reader_u16_be(&value) != RECORD_VALUE_OWN)
-        return value.failed ? RC_CORRUPT : RC_NEWER_FORMAT;
-    whose.producer_epoch = (int16_t)reader_u16_be(&value);
-    new.offset = (int64_t)reader_u64_be(&value);
-    new.leader_epoch = (int32_t)reader_u32_be(&value);
-    new.metadata = replay__text(&value);
-    new.commit_ms = (int64_t)reader_u64_be(&value);
-    if (value.failed)
-        return RC_CORRUPT;
-    struct group *group = replay__group(groups, id, trail);
+    struct group *group = replay__group(groups, view->group, trail);
     if (group == NULL)
         return RC_LIMIT;
     if (pending__replay(groups, group, &whose, &new))
@@ -107,18 +87,14 @@ replay_pending(struct groups *groups,
 }
 
 static enum rc
-replay_txn_end(struct groups *groups, struct reader *key, struct bytes value_bytes)
+replay_txn_end(struct groups *groups, const struct group_view_record *view)
 {
-    struct reader value = reader_over(value_bytes.at, value_bytes.count);
-    struct group_transaction_end end = {.producer_id = (int64_t)reader_u64_be(key)};
-    uint16_t version = reader_u16_be(&value);
+    const struct group_transaction_end end = {.producer_id = view->producer_id,
+                                              .producer_epoch = view->producer_epoch,
+                                              .is_commit = view->is_commit};
 
-    end.producer_epoch = (int16_t)reader_u16_be(&value);
-    end.is_commit = reader_u8(&value) != 0;
-    if (key->failed || value.failed)
+    if (view->is_tombstone)
         return RC_CORRUPT;
-    if (version != RECORD_VALUE_OWN)
-        return RC_NEWER_FORMAT;
     txn__apply_end(groups, &end);
     return RC_OK;
 }
@@ -127,27 +103,29 @@ replay_txn_end(struct groups *groups, struct reader *key, struct bytes value_byt
 static enum rc
 replay_member(struct groups *groups, struct group *group, struct reader *value)
 {
-    struct member_new new = {.id = replay__text(value)};
+    struct group_view_member view;
 
-    new.instance = replay__text(value);
-    new.client_id = replay__text(value);
-    new.client_host = replay__text(value);
-    new.rebalance_ns = (uint64_t)reader_u32_be(value) * NS_PER_MS;
-    new.session_ns = (uint64_t)reader_u32_be(value) * NS_PER_MS;
-    struct bytes subscription = replay_blob(value);
-    struct bytes assignment = replay_blob(value);
-    if (value->failed || new.id.count == 0 || member__find(groups, group, new.id) != NULL)
+    if (!group_view_member(value, &view) || view.id.count == 0 ||
+        member__find(groups, group, view.id) != NULL)
         return RC_CORRUPT;
+    const struct member_new new = {
+        .id = view.id,
+        .instance = view.instance,
+        .client_id = view.client_id,
+        .client_host = view.client_host,
+        .rebalance_ns = (uint64_t)view.rebalance_ms * NS_PER_MS,
+        .session_ns = (uint64_t)view.session_ms * NS_PER_MS,
+    };
     struct member *member = member__add(groups, group, &new);
-    size_t count = 6 + group->protocol.count + subscription.count;
+    size_t count = 6 + group->protocol.count + view.subscription.count;
     uint8_t *packed = member == NULL ? NULL : group_heap_take(&groups->heap, count);
-    if (packed == NULL || !group_heap_copy(&groups->heap, assignment, &member->assignment)) {
+    if (packed == NULL || !group_heap_copy(&groups->heap, view.assignment, &member->assignment)) {
         group_heap_give(&groups->heap, packed, count);
         return RC_LIMIT;
     }
     struct writer writer = writer_over(packed, count);
     record__text(&writer, group->protocol);
-    record__blob(&writer, subscription);
+    record__blob(&writer, view.subscription);
     member->protocols = (struct bytes){packed, count};
     member->flags &= (uint8_t)~MEMBER_NEWCOMER;
     member->synced = true;
@@ -156,7 +134,7 @@ replay_member(struct groups *groups, struct group *group, struct reader *value)
 
 /* Puts the group into the state of a value: its former members are gone, its offsets stay. */
 static enum rc
-replay_group_value(struct groups *groups, struct group *group, struct reader *value)
+replay_group_value(struct groups *groups, struct group *group, struct group_view_record *view)
 {
     while (group->member_first != SLAB_NONE)
         member__remove(groups, member__at(groups, group->member_first));
@@ -165,51 +143,35 @@ replay_group_value(struct groups *groups, struct group *group, struct reader *va
     group->kind = GROUP_CLASSIC;
     group_heap_drop(&groups->heap, &group->protocol_type);
     group_heap_drop(&groups->heap, &group->protocol);
-    struct bytes type = replay__text(value);
-    group->generation = (int32_t)reader_u32_be(value);
-    struct bytes protocol = replay__text(value);
-    struct bytes leader = replay__text(value);
-    group->state_ms = (int64_t)reader_u64_be(value);
-    uint32_t count = reader_u32_be(value);
-    if (value->failed)
-        return RC_CORRUPT;
-    if (!group_heap_copy(&groups->heap, type, &group->protocol_type) ||
-        !group_heap_copy(&groups->heap, protocol, &group->protocol))
+    group->generation = view->generation;
+    group->state_ms = view->state_ms;
+    if (!group_heap_copy(&groups->heap, view->protocol_type, &group->protocol_type) ||
+        !group_heap_copy(&groups->heap, view->protocol, &group->protocol))
         return RC_LIMIT;
-    for (uint32_t i = 0; i < count; i++) {
-        enum rc rc = replay_member(groups, group, value);
+    for (uint32_t i = 0; i < view->member_count; i++) {
+        enum rc rc = replay_member(groups, group, &view->rest);
         if (rc != RC_OK)
             return rc;
     }
-    if (count == 0)
+    if (view->member_count == 0)
         return RC_OK;
-    const struct member *first = member__find(groups, group, leader);
+    const struct member *first = member__find(groups, group, view->leader);
     group->leader = first != NULL ? member__idx(groups, first) : group->member_first;
     group__move(groups, group, GROUP_STABLE);
     return RC_OK;
 }
 
 static enum rc
-replay_group_record(struct groups *groups,
-                    struct reader *key,
-                    struct bytes value_bytes,
-                    struct diag_trail *trail)
+replay_group_record(struct groups *groups, struct group_view_record *view, struct diag_trail *trail)
 {
-    struct reader value = reader_over(value_bytes.at, value_bytes.count);
-    struct bytes id = replay__text(key);
-
-    if (key->failed || id.count == 0)
-        return RC_CORRUPT;
-    if (value_bytes.at == NULL) {
-        struct group *group = group__find(groups, id);
+    if (view->is_tombstone) {
+        struct group *group = group__find(groups, view->group);
         if (group != NULL)
             group__remove(groups, group);
         return RC_OK;
     }
-    if (reader_u16_be(&value) != RECORD_VALUE_GROUP)
-        return RC_NEWER_FORMAT;
-    struct group *group = replay__group(groups, id, trail);
-    enum rc rc = group == NULL ? RC_LIMIT : replay_group_value(groups, group, &value);
+    struct group *group = replay__group(groups, view->group, trail);
+    enum rc rc = group == NULL ? RC_LIMIT : replay_group_value(groups, group, view);
     if (rc == RC_LIMIT && group != NULL)
         diag_trail_add(trail, "more members than group.members_max or group.memory_bytes allow");
     return rc;
@@ -221,25 +183,25 @@ groups_replay(struct groups *groups,
               struct bytes value,
               struct diag_trail *trail)
 {
-    struct reader key = reader_over(key_bytes.at, key_bytes.count);
-    uint16_t kind = reader_u16_be(&key);
+    struct group_view_record view;
+    enum rc rc = group_view_read(key_bytes, value, &view);
 
-    if (key.failed)
-        return RC_CORRUPT;
-    switch (kind) {
+    if (rc != RC_OK)
+        return rc;
+    switch (view.kind) {
     case RECORD_KEY_OFFSET_OLD:
     case RECORD_KEY_OFFSET:
-        return replay_offset(groups, &key, value, trail);
+        return replay_offset(groups, &view, trail);
     case RECORD_KEY_GROUP:
-        return replay_group_record(groups, &key, value, trail);
+        return replay_group_record(groups, &view, trail);
     case RECORD_KEY_PENDING:
-        return replay_pending(groups, &key, value, trail);
+        return replay_pending(groups, &view, trail);
     case RECORD_KEY_CONSUMER_GROUP:
-        return replay__consumer_group(groups, &key, value, trail);
+        return replay__consumer_group(groups, &view, trail);
     case RECORD_KEY_CONSUMER_MEMBER:
-        return replay__consumer_member(groups, &key, value, trail);
+        return replay__consumer_member(groups, &view, trail);
     case RECORD_KEY_TXN_END:
-        return replay_txn_end(groups, &key, value);
+        return replay_txn_end(groups, &view);
     default:
         return RC_OK;
     }
