@@ -238,6 +238,7 @@ reclaim_sync_each(struct log *log)
         enum files_result result = files_acquire(
             log, partition->segments.newest, true, &request.fd);
         CHECK(result == FILES_READY); /* was open a moment ago */
+        partition->syncing = partition->segments.newest;
         partition->jobs++;
         log->reclaim.syncs++;
         if (!io_submit(log->config.io, &request))
@@ -316,12 +317,9 @@ reclaim_sync_done(struct log *log, uint32_t slot, int32_t result)
     log->reclaim.syncs--;
     partition->jobs--;
     partition->is_captured = false;
-    /* The active segment may have been left since: its handle is found through the mark's own
-     * segment. */
-    uint32_t segment = partition->segments.newest;
-    while (log->segments.segments[segment].base_offset > partition->capture.segment_base_offset)
-        segment = log->segments.segments[segment].older;
-    files_release(log, segment);
+    /* The segment may have been left and compacted since; its record stays as long as somebody uses
+     * its handle. */
+    files_release(log, partition->syncing);
     if (result == 0) {
         partition->synced = partition->capture;
         return;

@@ -138,6 +138,7 @@ struct partition {
 
     struct partition_mark synced;  /* as on the device */
     struct partition_mark capture; /* as it was when the sync under way began */
+    uint32_t syncing;              /* the segment whose handle that sync of its own holds */
     struct partition_hint hints[LOG_HINTS];
     uint32_t hint_next;
 

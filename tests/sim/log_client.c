@@ -27,6 +27,11 @@ log_client_init(struct log_client *client, struct log_rig *rig)
                              rig->options.slab_ring_bytes / 4) -
                      2048;
     client->batch_bytes_max = (uint32_t)(sim_rng_chance(swarm, 500000) ? bytes : 4096);
+    if (rig->options.compacts) { /* few partitions and seconds, so that segments fill and are met */
+        client->partitions_max = 1 + client->partitions_max % 3;
+        client->think_ns = max_u64(client->think_ns, 10 * NS_PER_MS);
+        client->batch_bytes_max = (uint32_t)bytes;
+    }
 }
 
 /* ---- partitions ---- */
@@ -87,6 +92,14 @@ open_partition(struct log_client *client)
         .timestamp_before_max_ms = INT64_MAX,
         .timestamp_after_max_ms = INT64_MAX,
     };
+    if (client->rig->options.compacts && sim_rng_chance(client->rng, 800000)) {
+        config.is_compacted = true;
+        config.keeps_old = true;
+        config.segment_bytes = 64 * KIB;
+        config.delete_retention_ms = sim_rng_chance(client->rng, 500000) ? 1000 : 3600 * 1000;
+        config.compaction_lag_max_ms = INT64_MAX;
+        config.dirty_ratio_millionths = sim_rng_chance(client->rng, 300000) ? 500000 : 0;
+    }
     (void)log_model_open(model, &config, rig_mark(client->rig));
     enum rc rc = rig_open(client->rig, model->partition_count - 1);
     if (rc != RC_OK)

@@ -1,5 +1,6 @@
 /* The rule by which a log is judged; see log_model.h. */
 #include "log_model.h"
+#include "log_keys.h"
 
 #include "engine/base/check.h"
 #include "engine/record/record_builder.h"
@@ -26,6 +27,7 @@ log_model_fini(struct log_model *model)
         free(model->partitions[i].batches);
         free(model->partitions[i].trims);
         free(model->partitions[i].sights);
+        free(model->partitions[i].found);
     }
     *model = (struct log_model){0};
 }
@@ -154,6 +156,14 @@ filler(uint64_t id)
     return pattern + id * 131 % FILLER_BYTES;
 }
 
+void
+log_model_value(const struct model_batch *batch, uint32_t record, uint8_t *to)
+{
+    put_u64_le(to, batch->id);
+    put_u64_le(to + 8, record);
+    memcpy(to + 16, filler(batch->id), batch->value_bytes - 16);
+}
+
 uint32_t
 log_model_build(const struct model_batch *batch, uint8_t *memory)
 {
@@ -167,13 +177,17 @@ log_model_build(const struct model_batch *batch, uint8_t *memory)
     options.base_sequence = batch->base_sequence;
     record_builder_begin(&builder, memory, MODEL_BATCH_BYTES_MAX, &options);
     for (uint32_t i = 0; i < batch->records; i++) {
-        put_u64_le(value, batch->id);
-        put_u64_le(value + 8, i);
-        memcpy(value + 16, filler(batch->id), batch->value_bytes - 16);
+        char key[8];
+        log_model_value(batch, i, value);
         struct record record = {
             .timestamp_ms = batch->timestamp_ms,
             .value = {.at = value, .count = batch->value_bytes},
         };
+        if (batch->has_keys) {
+            record.key = (struct bytes){(const uint8_t *)key, log_keys_name(batch, i, key)};
+            if (log_keys_is_tombstone(batch, i))
+                record.value = (struct bytes){0};
+        }
         CHECK(record_builder_add(&builder, &record));
     }
     return record_builder_finish(&builder);
@@ -216,6 +230,8 @@ log_model_verify(struct log_model *model,
 {
     uint64_t incarnation = partition->config.incarnation;
     uint64_t next = MODEL_NEVER;
+    if (partition->config.is_compacted)
+        return log_keys_verify(model, partition, stored, offset, ret_end);
     while (stored.count > 0) {
         struct record_batch_info info;
         if (record_batch_read(stored.at, stored.count, &info) != RC_OK)

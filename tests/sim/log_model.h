@@ -29,6 +29,7 @@ struct model_batch {
     int16_t producer_epoch;
     uint32_t records;
     uint32_t value_bytes; /* of each record */
+    bool has_keys;        /* for a compacted partition: see log_keys.h */
 };
 
 struct model_trim {
@@ -57,7 +58,9 @@ struct model_partition {
     struct model_sight *sights; /* [sight_count], growing */
     uint32_t sight_count;
     uint32_t sight_capacity;
-    uint64_t base; /* offset of the first batch */
+    uint64_t base;  /* offset of the first batch */
+    uint8_t *found; /* compacted: [found_count], records that the look has met (log_keys.h) */
+    uint64_t found_count;
     /* of the running log */
     uint32_t slot; /* UINT32_MAX: not open now */
     bool refused;  /* fenced or halted */
@@ -100,6 +103,8 @@ struct model_batch *log_model_find(const struct model_partition *partition, uint
 /* Builds the bytes that a producer sends for a batch; memory: MODEL_BATCH_BYTES_MAX. Returns the
  * bytes. */
 uint32_t log_model_build(const struct model_batch *batch, uint8_t *memory);
+/* The value of one of its records; to: [batch->value_bytes]. */
+void log_model_value(const struct model_batch *batch, uint32_t record, uint8_t *to);
 /* Checks `count` stored bytes, whole batches from the one that holds `offset` on, against the
  * model. *ret_first and *ret_end: offsets covered. */
 bool log_model_verify(struct log_model *model,

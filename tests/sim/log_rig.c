@@ -1,5 +1,6 @@
 /* A log on a simulated world; see log_rig.h. */
 #include "log_rig.h"
+#include "log_cleaner.h"
 
 #include "engine/base/check.h"
 
@@ -366,6 +367,8 @@ rig_start(struct log_rig *rig, struct diag_trail *trail)
         rig->world,
         &(struct sim_actor){
             .name = "control", .object = rig, .step = control_step, .due_ns = control_due_ns});
+    if (rig->options.compacts && rc == RC_OK)
+        cleaner_start(rig);
     return rc;
 }
 
@@ -374,6 +377,7 @@ static void
 rig_forget(struct log_rig *rig)
 {
     sim_world_remove(rig->world, rig);
+    cleaner_forget(rig);
     sim_world_remove_clock(rig->world, &rig->clock);
     (void)munmap(rig->memory, rig->memory_bytes);
     free(rig->ring_memory[0]);
@@ -427,6 +431,10 @@ rig_stop(struct log_rig *rig)
     bool done = rig->stopped && (rig->stopped_rc == RC_OK || rig->options.faults);
     if (!done)
         (void)log_model_fail(rig->model, "stopped with %s", rc_name(rig->stopped_rc));
+    /* Control ends what it was given: a compaction's removal or close may be among it. */
+    for (uint32_t i = 0; rig->options.compacts && i < 2 * RIG_JOBS; i++)
+        (void)control_step(rig);
+    cleaner_stop(rig);
     log_fini(rig->log);
     uint32_t open = disk_sim_open_descriptors(rig->world->disk);
     if (done && open > 0 && !rig->options.faults)
@@ -471,12 +479,14 @@ rig_append(struct log_rig *rig, uint32_t partition, const struct model_batch *ba
     }
     if (!wait.duplicate)
         wait.offset = log_model_end(model);
+    struct model_batch sent = *batch;
+    sent.has_keys = model->config.is_compacted;
     uint64_t ctx = rig_wait(rig, &wait);
     struct log_append_request request = {
         .slot = model->slot,
         .incarnation = model->config.incarnation,
         .batch = bytes,
-        .batch_bytes = log_model_build(batch, bytes),
+        .batch_bytes = log_model_build(&sent, bytes),
         .ctx = ctx,
         .wall_ms = clock_wall_ms(&rig->clock),
     };
@@ -486,7 +496,7 @@ rig_append(struct log_rig *rig, uint32_t partition, const struct model_batch *ba
     if (status == LOG_APPEND_TAKEN) {
         rig->counts.appends++;
         if (!wait.duplicate)
-            (void)log_model_take(model, *batch, mark);
+            (void)log_model_take(model, sent, mark);
         return RC_OK;
     }
     if (status == LOG_APPEND_AGAIN) {
@@ -644,6 +654,12 @@ rig_look(struct log_rig *rig, uint32_t partition, struct seen_partition *ret_see
     if (rc != RC_OK)
         return log_model_fail(
             rig->model, "partition %" PRIu64 " tells no offsets: %s", incarnation, rc_name(rc));
+    struct log_keys_bounds bounds = {.clean = MODEL_NEVER};
+    bool compacted = rig_partition(rig, partition)->config.is_compacted;
+    if (compacted) {
+        log_keys_look(rig_partition(rig, partition));
+        cleaner_bounds(rig, slot, &bounds);
+    }
     ret_seen->start = offsets.start_offset;
     ret_seen->end = offsets.end_offset;
     if (offsets.high_watermark != offsets.end_offset)
@@ -664,7 +680,10 @@ rig_look(struct log_rig *rig, uint32_t partition, struct seen_partition *ret_see
                                   rc_name((enum rc)rig->read_result.rc));
         at = next;
     }
-    return true;
+    if (!compacted)
+        return true;
+    cleaner_bounds(rig, slot, &bounds);
+    return log_keys_judge(rig->model, rig_partition(rig, partition), ret_seen, &bounds);
 }
 
 bool

@@ -11,6 +11,7 @@
 #define EAGRE_TESTS_SIM_LOG_RIG_H
 
 #include "log/append/log.h"
+#include "log/compact/compact.h"
 #include "log/recover/recover.h"
 #include "log_model.h"
 #include "sim_world.h"
@@ -27,6 +28,7 @@ struct rig_options {
     uint32_t producers_max;
     uint32_t open_files_max;
     uint64_t job_ns_max; /* virtual time of a disk job, drawn in [1, this] */
+    bool compacts;       /* a compactor runs beside */
     bool observer;       /* what it sees does not bind the model */
     bool faults;         /* errors of the disk are on: refusals for that reason are right answers */
 };
@@ -58,6 +60,16 @@ struct rig_counts {
     uint64_t batches_replayed;
     uint64_t batches_referred; /* of the bulk bypass, met again by recoveries */
     uint64_t halted;
+};
+
+/* The compactor of the running process; log_cleaner.h. */
+struct log_cleaner {
+    struct log_rig *rig;
+    struct compact_link *link;
+    struct compactor *compactor;
+    void *memory;
+    size_t memory_bytes;
+    uint64_t due_ns;
 };
 
 struct log_rig {
@@ -94,6 +106,7 @@ struct log_rig {
     uint64_t read_offset;
     struct log_read_result read_result;
     struct recover_report report;
+    struct log_cleaner cleaner; /* memory NULL: none */
 };
 
 void rig_init(struct log_rig *rig,

@@ -1,5 +1,6 @@
 /* Short workloads; see log_script.h. */
 #include "log_script.h"
+#include "log_cleaner.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,6 +8,9 @@
 
 #define BIG_BYTES (100u * 1024)
 #define ROLL_BYTES (40u * 1024)
+#define KEYS_BATCHES 10u
+#define KEYS_RECORDS 16u
+#define KEYS_BYTES 600u
 #define APPEND_TRIES_MAX 20000u
 #define APPEND_PAUSE_NS (2 * NS_PER_MS)
 
@@ -56,6 +60,47 @@ log_script_choose(struct log_script *script, uint32_t number)
     return true;
 }
 
+bool
+log_script_choose_compaction(struct log_script *script, uint32_t number)
+{
+    enum { END = SCRIPT_OP_COUNT + 100 };
+    static const uint8_t workloads[][SCRIPT_OPS_MAX + 1] = {
+        {SCRIPT_KEYS, SCRIPT_KEYS, SCRIPT_COMPACT, END},
+        {SCRIPT_KEYS, SCRIPT_KEYS, SCRIPT_COMPACT, SCRIPT_KEYS, SCRIPT_COMPACT, END},
+        {SCRIPT_KEYS,
+         SCRIPT_KEYS,
+         SCRIPT_COMPACT,
+         SCRIPT_HOUR,
+         SCRIPT_KEYS,
+         SCRIPT_KEYS,
+         SCRIPT_COMPACT,
+         END},
+        {SCRIPT_KEYS,
+         SCRIPT_KEYS,
+         SCRIPT_COMPACT,
+         SCRIPT_CHECKPOINT,
+         SCRIPT_KEYS,
+         SCRIPT_COMPACT,
+         END},
+        {SCRIPT_KEYS, SCRIPT_KEYS, SCRIPT_TRIM, SCRIPT_COMPACT, SCRIPT_SMALL, END},
+        {SCRIPT_KEYS, SCRIPT_KEYS, SCRIPT_COMPACT, SCRIPT_TRIM, SCRIPT_KEYS, SCRIPT_COMPACT, END},
+        {SCRIPT_KEYS,
+         SCRIPT_KEYS,
+         SCRIPT_COMPACT,
+         SCRIPT_DROP,
+         SCRIPT_KEYS,
+         SCRIPT_KEYS,
+         SCRIPT_COMPACT,
+         END},
+    };
+    if (number >= ARRAY_COUNT(workloads))
+        return false;
+    script->compacts = true;
+    for (script->op_count = 0; workloads[number][script->op_count] != END; script->op_count++)
+        script->ops[script->op_count] = (enum script_op)workloads[number][script->op_count];
+    return true;
+}
+
 void
 log_script_name(const struct log_script *script, char *text, size_t capacity)
 {
@@ -67,6 +112,9 @@ log_script_name(const struct log_script *script, char *text, size_t capacity)
         [SCRIPT_DROP] = "drop",
         [SCRIPT_CHECKPOINT] = "checkpoint",
         [SCRIPT_RECLAIM] = "reclaim",
+        [SCRIPT_KEYS] = "keys",
+        [SCRIPT_COMPACT] = "compact",
+        [SCRIPT_HOUR] = "hour",
     };
     size_t used = 0;
     text[0] = '\0';
@@ -103,6 +151,12 @@ open_next(struct log_script *script)
         .timestamp_before_max_ms = INT64_MAX,
         .timestamp_after_max_ms = INT64_MAX,
     };
+    if (script->compacts) {
+        config.is_compacted = true;
+        config.keeps_old = true;
+        config.delete_retention_ms = 3600 * 1000;
+        config.compaction_lag_max_ms = INT64_MAX;
+    }
     if (log_model_open(model, &config, rig_mark(script->rig)) == NULL)
         return log_model_fail(model, "too many partitions");
     script->partition = model->partition_count - 1;
@@ -124,8 +178,8 @@ log_script_begin(struct log_script *script)
     return open_next(script);
 }
 
-bool
-log_script_append(struct log_script *script, uint32_t value_bytes)
+static bool
+append(struct log_script *script, uint32_t records, uint32_t value_bytes)
 {
     struct log_model *model = script_model(script);
     struct log_rig *rig = script->rig;
@@ -135,13 +189,13 @@ log_script_append(struct log_script *script, uint32_t value_bytes)
         .producer_id = script->idempotent ? 77 : -1,
         .producer_epoch = script->idempotent ? 0 : -1,
         .base_sequence = script->idempotent ? script->sequence : -1,
-        .records = 1,
+        .records = records,
         .value_bytes = value_bytes,
     };
     for (uint32_t step = 0; step < APPEND_TRIES_MAX; step++) {
         enum rc rc = rig_append(rig, script->partition, &batch);
         if (rc == RC_OK) {
-            script->sequence++;
+            script->sequence += (int32_t)records;
             return true;
         }
         if (model->why[0] != '\0')
@@ -157,6 +211,22 @@ log_script_append(struct log_script *script, uint32_t value_bytes)
         return true;
     }
     return log_model_fail(model, "an append is put off for ever");
+}
+
+bool
+log_script_append(struct log_script *script, uint32_t value_bytes)
+{
+    return append(script, 1, value_bytes);
+}
+
+static bool
+append_keys(struct log_script *script)
+{
+    for (uint32_t i = 0; i < KEYS_BATCHES && !script->broken; i++) {
+        if (!append(script, KEYS_RECORDS, KEYS_BYTES))
+            return false;
+    }
+    return true;
 }
 
 static bool
@@ -254,8 +324,13 @@ log_script_do(struct log_script *script, enum script_op op)
         return checkpoint(script);
     case SCRIPT_RECLAIM:
         return append_many(script, 10, (uint32_t)(file_bytes / 4));
-    case SCRIPT_OP_COUNT:
-        break;
+    case SCRIPT_KEYS:
+        return append_keys(script);
+    case SCRIPT_COMPACT:
+        return rig_settle(script->rig) && cleaner_run(script->rig);
+    case SCRIPT_HOUR:
+        sim_world_pass(script->rig->world, 3601 * NS_PER_S);
+        return true;
     }
     return false;
 }

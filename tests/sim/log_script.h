@@ -14,6 +14,10 @@ enum script_op {
     SCRIPT_CHECKPOINT, /* a clean stop and a start */
     SCRIPT_RECLAIM,    /* batches until a journal file has been given back */
     SCRIPT_OP_COUNT,
+    /* in the table of compaction's workloads only */
+    SCRIPT_KEYS = SCRIPT_OP_COUNT, /* batches of many keys, more than a segment */
+    SCRIPT_COMPACT,                /* until nothing more is compacted */
+    SCRIPT_HOUR,                   /* tombstones come of age */
 };
 
 #define SCRIPT_OPS_MAX 8u
@@ -24,6 +28,7 @@ struct log_script {
     uint32_t op_count;
     bool settle;     /* wait for all answers after every operation; else only where one needs it */
     bool idempotent; /* batches of an idempotent producer */
+    bool compacts;   /* partitions are compacted */
     uint32_t partition; /* in the model */
     int32_t sequence;
     bool broken; /* a fault has fenced the partition: what follows is left out */
@@ -33,6 +38,8 @@ struct log_script {
  * number. */
 bool log_script_choose(struct log_script *script, uint32_t number);
 uint32_t log_script_count(uint32_t length_max);
+/* The N-th workload with compaction; the rig has a compactor. false: there is none. */
+bool log_script_choose_compaction(struct log_script *script, uint32_t number);
 /* "small roll trim" */
 void log_script_name(const struct log_script *script, char *text, size_t capacity);
 /* Opens the first partition; the rig runs already. */

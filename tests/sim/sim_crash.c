@@ -6,8 +6,12 @@
  * acknowledged by that point <= found <= submitted by that point. The recovery's own trace is
  * recorded too and cut once more at a point drawn by seed, and recovered and judged again.
  *
+ * Workloads from COMPACTION_FIRST on have a compacted partition and a compactor beside it, in the
+ * run and after the crash; its writes, syncs, names and removals are points like all others.
+ *
  * A state that was judged before against the same set of acknowledged and submitted operations is
  * not judged twice. */
+#include "log_cleaner.h"
 #include "log_script.h"
 #include "sim_options.h"
 
@@ -23,6 +27,8 @@
 #define STATES_MAX 64u     /* where every combination can be offered */
 #define STATES_SAMPLED 16u /* where it cannot */
 #define KNOWN_BITS 22u     /* table of judged states */
+#define COMPACTION_FIRST 1000000u
+#define COMPACTION_VARIANTS 3u /* of each: no bulk bypass, some, all */
 
 struct totals {
     uint64_t points;
@@ -32,6 +38,7 @@ struct totals {
     uint64_t exhaustive; /* points at which every combination was offered */
     uint64_t bulk;       /* batches of the workload that bypassed the journal */
     uint64_t referred;   /* met again by the recoveries */
+    uint64_t compactions;
 };
 
 struct judge {
@@ -197,6 +204,18 @@ choose_bulk_bytes(uint32_t number)
     return bulk_bytes[number % ARRAY_COUNT(bulk_bytes)];
 }
 
+/* The N-th workload, and what of the rig depends on it. */
+static bool
+choose(uint32_t number, struct log_script *script, struct rig_options *options)
+{
+    uint32_t compaction = (number - COMPACTION_FIRST) / COMPACTION_VARIANTS;
+    bool is_there = number >= COMPACTION_FIRST ? log_script_choose_compaction(script, compaction)
+                                               : log_script_choose(script, number);
+    options->bulk_bytes = choose_bulk_bytes(number);
+    options->compacts = script->compacts;
+    return is_there;
+}
+
 static bool
 try_workload(uint32_t number, const struct sim_options *options, struct totals *totals)
 {
@@ -210,9 +229,8 @@ try_workload(uint32_t number, const struct sim_options *options, struct totals *
         .rig = &rig, .settle = number / 2 % 2 == 0, .idempotent = number / 4 % 2 == 0};
     struct sim_world_options world_options = {.seed = 1000 + number, .verbose = options->verbose};
 
-    if (!log_script_choose(&script, number))
+    if (!choose(number, &script, &rig_options))
         return false;
-    rig_options.bulk_bytes = choose_bulk_bytes(number);
     sim_world_init(&world, &world_options);
     disk_sim_set_faults(world.disk,
                         &(struct disk_sim_faults){.latency_ns = 20000, .spread_ns = 100000});
@@ -240,9 +258,11 @@ try_workload(uint32_t number, const struct sim_options *options, struct totals *
     struct totals *sums = &judge.totals;
     sums->bulk = rig_bulk_batches(&rig);
     sums->referred = judge.rig.counts.batches_referred;
+    sums->compactions = cleaner_runs(&rig);
     if (!good || options->single)
         printf("workload %" PRIu32 " (%s): %s; %" PRIu64 " points, %" PRIu64 " states, %" PRIu64
-               " judged, %" PRIu64 " second crashes; %" PRIu64 " batches in bulk\n",
+               " judged, %" PRIu64 " second crashes; %" PRIu64 " batches in bulk, %" PRIu64
+               " compactions\n",
                number,
                name,
                good ? "good" : model.why,
@@ -250,7 +270,8 @@ try_workload(uint32_t number, const struct sim_options *options, struct totals *
                sums->states,
                sums->judged,
                sums->seconds,
-               sums->bulk);
+               sums->bulk,
+               sums->compactions);
     if (!good)
         printf("  to repeat: tests/sim/run --workload %" PRIu32 "\n", number);
     totals->points += sums->points;
@@ -260,6 +281,7 @@ try_workload(uint32_t number, const struct sim_options *options, struct totals *
     totals->exhaustive += sums->exhaustive;
     totals->bulk += sums->bulk;
     totals->referred += sums->referred;
+    totals->compactions += sums->compactions;
     rig_fini(&judge.rig);
     rig_fini(&rig);
     log_model_fini(&model);
@@ -305,13 +327,14 @@ main(int count, char **arguments)
     }
     printf("%" PRIu64 " crash points (%" PRIu64 " exhaustive), %" PRIu64 " states, %" PRIu64
            " recovered and judged, %" PRIu64 " second crashes; %" PRIu64
-           " batches bypassed the journal, %" PRIu64 " were met again\n",
+           " batches bypassed the journal, %" PRIu64 " were met again; %" PRIu64 " compactions\n",
            totals.points,
            totals.exhaustive,
            totals.states,
            totals.judged,
            totals.seconds,
            totals.bulk,
-           totals.referred);
+           totals.referred,
+           totals.compactions);
     return sim_options_end(passed, failed);
 }

@@ -3,7 +3,9 @@
  * A seed draws the log's sizes, the disk's manners (slow, short, out of order), the user, and how
  * each of some lives ends: cleanly, by kill, by power cut; after a power cut the recovery itself
  * may be cut at any event of its own trace, several times over. After every start the whole content
- * is compared with the model. Each 20th seed runs twice and must leave the same trace. */
+ * is compared with the model. Each 20th seed runs twice and must leave the same trace. Seeds from
+ * 2^62 on have compacted partitions and a compactor. */
+#include "log_cleaner.h"
 #include "log_client.h"
 #include "sim_options.h"
 
@@ -14,6 +16,7 @@
 #include <stdio.h>
 
 #define RECOVERY_CUTS_MAX 3u
+#define COMPACTED_SEEDS (UINT64_C(1) << 62)
 
 struct run {
     struct sim_world world;
@@ -32,6 +35,8 @@ struct result {
     uint64_t events;
     uint64_t bulk;     /* batches that bypassed the journal */
     uint64_t referred; /* of them, met again by a recovery */
+    uint64_t runs;     /* of the compactor, to their ends */
+    uint64_t removed;  /* records that it took out */
     bool good;
 };
 
@@ -46,6 +51,7 @@ draw_options(struct sim_rng *rng, uint64_t seed)
         .slab_ring_bytes = ring_bytes[sim_rng_below(rng, ARRAY_COUNT(ring_bytes))],
         /* Of the seed's bits, not drawn: older seeds keep what they draw. */
         .bulk_bytes = bulk_bytes[(seed * 0x9e3779b97f4a7c15u) >> 62],
+        .compacts = seed >= COMPACTED_SEEDS,
         .partitions_max = MODEL_PARTITIONS_MAX,
         .producers_max = 64,
         .open_files_max = (uint32_t)sim_rng_between(rng, 16, 128),
@@ -131,6 +137,8 @@ live(struct run *run)
         if (run->model.why[0] != '\0')
             return false;
         uint64_t more = sim_rng_below(&run->world.crash, 200);
+        if (run->rig.options.compacts)
+            sim_world_pass(&run->world, sim_rng_below(&run->world.crash, 2 * NS_PER_S));
         for (uint64_t i = 0; i < more; i++)
             (void)sim_world_step(&run->world);
         bool good = run->model.why[0] == '\0' && end_life(run);
@@ -166,13 +174,16 @@ run_seed(uint64_t seed, const struct sim_options *options)
     result.events = run.world.trace.events;
     result.bulk = rig_bulk_batches(&run.rig);
     result.referred = run.rig.counts.batches_referred;
+    result.runs = cleaner_runs(&run.rig);
+    result.removed = cleaner_removed(&run.rig);
     const struct rig_counts *counts = &run.rig.counts;
     if (!result.good || options->single)
         printf("seed %" PRIu64 ": %s; %" PRIu64 " appends, %" PRIu64 " acks, %" PRIu64
                " duplicates, %" PRIu64 " reads, %" PRIu64 " opens, %" PRIu64 " trims, %" PRIu64
                " drops, %" PRIu64 " batches replayed, %" PRIu64 " in bulk, %" PRIu64
                " of them met again; %u power cuts, %u during recovery, %u kills, %u "
-               "stops; %" PRIu64 " events, trace %016" PRIx64 "\n",
+               "stops; %" PRIu64 " compactions, %" PRIu64 " records removed; %" PRIu64
+               " events, trace %016" PRIx64 "\n",
                seed,
                result.good ? "good" : run.model.why,
                counts->appends,
@@ -189,6 +200,8 @@ run_seed(uint64_t seed, const struct sim_options *options)
                run.cuts,
                run.kills,
                run.stops,
+               result.runs,
+               result.removed,
                result.events,
                result.hash);
     rig_fini(&run.rig);
@@ -205,6 +218,8 @@ main(int count, char **arguments)
     uint64_t failed = 0;
     uint64_t bulk = 0;
     uint64_t referred = 0;
+    uint64_t runs = 0;
+    uint64_t removed = 0;
     if (!sim_options_read(&options, count, arguments))
         return 2;
     sim_options_quiet(&options);
@@ -224,6 +239,8 @@ main(int count, char **arguments)
         }
         bulk += result.bulk;
         referred += result.referred;
+        runs += result.runs;
+        removed += result.removed;
         passed += result.good;
         failed += !result.good;
         if (!result.good)
@@ -233,5 +250,7 @@ main(int count, char **arguments)
     printf("%" PRIu64 " batches bypassed the journal, %" PRIu64 " were met again by recoveries\n",
            bulk,
            referred);
+    if (runs > 0)
+        printf("%" PRIu64 " compactions took out %" PRIu64 " records\n", runs, removed);
     return sim_options_end(passed, failed);
 }
