@@ -23,12 +23,17 @@ marker_locate(struct control *control,
     item->waits = CONTROL_ITEM_NOTHING;
 }
 
-/* Every stored marker is somebody's. */
+/* Every stored marker is somebody's, and of no coordinator that is yet to come: after one of those
+ * the partition would take none of ours any more. */
 static void
-marker_check(const struct kafka_write_txn_markers_request_marker *marker, struct control_item *item)
+marker_check(struct control *control,
+             const struct kafka_write_txn_markers_request_marker *marker,
+             struct control_item *item)
 {
-    if (item->waits != CONTROL_ITEM_ASK ||
-        (marker->producer_id >= 0 && marker->producer_epoch >= 0))
+    bool is_possible = marker->producer_id >= 0 && marker->producer_epoch >= 0 &&
+                       marker->coordinator_epoch <= control__coordinator_epoch(control);
+
+    if (item->waits != CONTROL_ITEM_ASK || is_possible)
         return;
     item->error = KAFKA_ERROR_INVALID_REQUEST;
     item->waits = CONTROL_ITEM_NOTHING;
@@ -52,7 +57,7 @@ marker_begin(struct control *control, struct control_call *call)
                 &request->markers.at[m].topics.at[t];
             for (uint32_t p = 0; p < topic->partition_indexes.count; p++, item++) {
                 marker_locate(control, call, topic->name, topic->partition_indexes.at[p], item);
-                marker_check(&request->markers.at[m], item);
+                marker_check(control, &request->markers.at[m], item);
                 item->timestamp_ms = m; /* the marker it is about */
             }
         }

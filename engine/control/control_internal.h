@@ -212,6 +212,8 @@ uint32_t control__hook_partition_count(void *ctx, struct bytes name);
 struct kafka_arena control__hook_scratch(void *ctx);
 struct group_time control__group_time(const struct control *control);
 struct transaction_time control__transaction_time(const struct control *control);
+/* Of the transaction coordinator as it stands in markers; 0 before its log was read. */
+int32_t control__coordinator_epoch(struct control *control);
 /* The boot's part: true when open transactions are admitted again, or cannot be. */
 bool control__transactions_resumed(struct control *control);
 void control__transactions_ordered(struct control *control,

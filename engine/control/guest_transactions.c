@@ -90,9 +90,11 @@ control__transaction_check(void *ctx, const struct kafka_txn_offset_commit_reque
 
 /* Grows with each unclean start, like any partition's leader epoch: a coordinator that comes back
  * is never taken for an older one. */
-static int32_t
-coordinator_epoch(struct control *control)
+int32_t
+control__coordinator_epoch(struct control *control)
 {
+    if (control->internal[INTERNAL_LOG_TRANSACTIONS].state != INTERNAL_LOG_READY)
+        return 0;
     const struct control_place *place = control__place(
         control, control->internal[INTERNAL_LOG_TRANSACTIONS].place);
 
@@ -123,7 +125,7 @@ hook_order(void *ctx, const struct transaction_order *order)
         .ctx = control__tag(TAG_ORDER, 0, order->ticket),
         .u.transaction = {.producer_id = order->producer_id,
                           .wall_ms = clock_wall_ms(control->config.clock),
-                          .coordinator_epoch = coordinator_epoch(control),
+                          .coordinator_epoch = control__coordinator_epoch(control),
                           .producer_epoch = order->producer_epoch,
                           .is_commit = order->is_commit},
     };

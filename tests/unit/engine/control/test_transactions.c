@@ -489,7 +489,7 @@ Test(control_transactions, describe_producers_and_take_markers_of_tools, .timeou
     const struct kafka_write_txn_markers_request_marker marker = {
         .producer_id = producer.id,
         .producer_epoch = producer.epoch,
-        .coordinator_epoch = 3,
+        .coordinator_epoch = 0,
         .topics = {.at = targets, .count = 2}};
     const struct kafka_write_txn_markers_request abort_request = {
         .markers = {.at = &marker, .count = 1}};
@@ -519,6 +519,11 @@ Test(control_transactions, describe_producers_and_take_markers_of_tools, .timeou
                  KAFKA_ERROR_INVALID_REQUEST);
     nobody.producer_id = producer.id;
     nobody.producer_epoch = -1;
+    fixture_ask(fixture, KAFKA_WRITE_TXN_MARKERS, 1, &odd_request, &answer);
+    cr_expect_eq(answer.markers.at[0].topics.at[0].partitions.at[0].error,
+                 KAFKA_ERROR_INVALID_REQUEST);
+    nobody = marker;
+    nobody.coordinator_epoch = INT32_MAX;
     fixture_ask(fixture, KAFKA_WRITE_TXN_MARKERS, 1, &odd_request, &answer);
     cr_expect_eq(answer.markers.at[0].topics.at[0].partitions.at[0].error,
                  KAFKA_ERROR_INVALID_REQUEST);
