@@ -37,6 +37,18 @@ def figures(line):
     return float(first.group(1)) if first else None, float(second.group(1)) if second else None
 
 
+def pick(lines, name):
+    """The figure of a limit among the rows of its case, or None."""
+    _, begin, which, _ = ROWS[name]
+    line = next((line for line in lines if line.startswith(begin)), None)
+    return figures(line)[which] if line else None
+
+
+def row(name, directory):
+    """One limit, measured now."""
+    return pick(micro(ROWS[name][0], directory), name)
+
+
 def shared_memory(directory):
     """Packets over virtio_user <-> vhost-user, 64-byte frames; None where DPDK cannot."""
     path = os.path.join(directory, "bypass.json")
@@ -53,10 +65,8 @@ def probe(directory):
     limits = {}
     with tempfile.TemporaryDirectory(prefix="probe-", dir=directory) as place:
         lines = {case: micro(case, place) for case in {row[0] for row in ROWS.values()}}
-        for name, (case, begin, which, unit) in ROWS.items():
-            line = next((line for line in lines[case] if line.startswith(begin)), None)
-            value = figures(line)[which] if line else None
-            limits[name] = {"value": value, "unit": unit, "command": f"eagre-micro {case} --dir DIR"}
+        for name, (case, _, _, unit) in ROWS.items():
+            limits[name] = {"value": pick(lines[case], name), "unit": unit, "command": f"eagre-micro {case} --dir DIR"}
         document, command = shared_memory(place)
         limits["virtio_user"] = {"value": document, "unit": "as perf/bypass/run --json", "command": command}
     return limits

@@ -11,6 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -19,7 +20,11 @@ from server import Server, binary  # noqa: E402
 
 from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
 
-LOAD = os.path.join(os.path.dirname(binary()), "perf", "load", "eagre-load")
+sys.path.insert(0, os.path.join(ROOT, "perf", "compare"))
+import probes  # noqa: E402
+
+LOAD = os.path.join(os.path.dirname(binary()), "perf", "load", "eagre-load")  # fetches, and loads beside them; all else is eagre-bench's
+BENCH = os.path.join(os.path.dirname(binary()), "perf", "load", "eagre-bench")
 rows = []
 
 
@@ -42,6 +47,20 @@ def load(server, topic, *words, seconds, mode="produce", warmup=1):
     return json.loads(done.stdout)
 
 
+def bench(server, prefix, seconds, **settings):
+    """A closed loop of eagre-bench on a topic of its own: its run."""
+    settings = {"record_bytes": 100, "warmup_seconds": 1, "seconds": seconds, **settings}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="eagre-figures-") as file:
+        file.write("".join(f"{key}: {value}\n" for key, value in settings.items()))
+        file.flush()
+        command = [BENCH, "--workload", file.name, "--driver", "kafka-raw", "--address", server.address, "--topic-prefix", prefix, "--json", "-",
+                   "--server-pid", str(server.process.pid)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds + 120, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr.decode()}")
+    return json.loads(done.stdout)["runs"][0]
+
+
 def verdict(ok):
     return "reached" if ok else "NOT reached"
 
@@ -50,14 +69,13 @@ def throughput(seconds):
     for batch, in_flight, target, large in ((1000, 8, 8.5e6, False), (100, 16, 5e6, True), (1, 64, 260e3, False)):
         server = Server(small_journal=False).start()
         try:
-            create(server, "load", 4)
-            got = load(server, "load", "--partitions", 4, "--connections", 4, "--in-flight", in_flight, "--batch", batch, seconds=seconds)
+            got = bench(server, "load", seconds, partitions=4, producers=4, in_flight=in_flight, batch_records=batch)
+            latency, cpu_us = got["latency"], {side: got[side]["cpu_s"] / got["batches"] * 1e6 for side in ("client", "server")}
             row(f"{batch}-record batches, 4 x {in_flight} in flight, device", f"{got['records_per_s'] / 1e6:.2f} M records/s, {got['mb_per_s']:.0f} MB/s",
-                f"p50 {got['p50_us']:.0f} us, p99 {got['p99_us']:.0f} us; target {target / 1e6:.2f} M/s", verdict(got["records_per_s"] >= target))
-            cpu = got["server_cpu_us_per_request"]
-            row(f"  server CPU per {batch}-record batch, TCP included", f"{cpu:.1f} us",
-                f"generator {got['client_cpu_us_per_request']:.1f} us; server used {got['server_cpu_share']:.2f} cores",
-                verdict(cpu <= 16) + " (16 us)" if large else "")
+                f"p50 {latency['p50_us']:.0f} us, p99 {latency['p99_us']:.0f} us; target {target / 1e6:.2f} M/s", verdict(got["records_per_s"] >= target))
+            row(f"  server CPU per {batch}-record batch, TCP included", f"{cpu_us['server']:.1f} us",
+                f"generator {cpu_us['client']:.1f} us; server used {got['server']['cores']:.2f} cores",
+                verdict(cpu_us["server"] <= 16) + " (16 us)" if large else "")
         finally:
             server.close()
 
@@ -65,11 +83,11 @@ def throughput(seconds):
 def latency(seconds):
     server = Server(small_journal=False).start()
     try:
-        create(server, "one", 1)
-        got = load(server, "one", "--connections", 1, "--in-flight", 1, "--batch", 1, seconds=seconds)
-        ratio = got["p50_us"] / got["device_p50_us"]
+        got = bench(server, "one", seconds, partitions=1, producers=1, in_flight=1, batch_records=1)["latency"]
+        device = {share: probes.row(f"device_synced_{share}_us", server.directory) for share in ("p50", "p99")}
+        ratio = got["p50_us"] / device["p50"]
         row("one 100-byte record in flight, device, p50", f"{got['p50_us']:.0f} us (p99 {got['p99_us']:.0f})",
-            f"raw 4 KiB O_DSYNC write p50 {got['device_p50_us']:.0f} us, p99 {got['device_p99_us']:.0f}: {ratio:.2f}x", verdict(ratio <= 1.5) + " (1.5x)")
+            f"raw 4 KiB O_DSYNC write p50 {device['p50']:.0f} us, p99 {device['p99']:.0f}: {ratio:.2f}x", verdict(ratio <= 1.5) + " (1.5x)")
     finally:
         server.close()
 
@@ -80,9 +98,8 @@ def many_partitions(seconds):
     server = Server(small_journal=False).start()
     try:
         for count in (1, 64):
-            create(server, f"p{count}", count)
-            runs = [load(server, f"p{count}", "--partitions", count, "--spread", "--connections", 64, "--in-flight", 1, "--batch", 1,
-                         seconds=seconds)["p50_us"] for _ in range(3)]
+            runs = [bench(server, f"p{count}", seconds, partitions=count, producers=64, in_flight=1, batch_records=1)["latency"]["p50_us"]
+                    for _ in range(3)]
             medians[count] = statistics.median(runs)
         ratio = medians[64] / medians[1]
         row("commit latency, 64 connections: 64 partitions beside 1, device, p50", f"{medians[64]:.0f} us",
@@ -123,11 +140,8 @@ def idle(_seconds):
 def restart(_seconds):
     server = Server(small_journal=False).start()
     try:
-        create(server, "wide", 1000)
-        written = 0
-        while written < 1 << 30:
-            got = load(server, "wide", "--partitions", 1000, "--spread", "--connections", 8, "--in-flight", 16, "--batch", 100, seconds=1)
-            written += int(got["mb_per_s"] * 2e6)
+        written = bench(server, "wide", 300, partitions=1000, producers=8, in_flight=16, batch_records=100, warmup_seconds=0,
+                        records=(1 << 30) // 100)["bytes"]
         server.kill()
         begin = time.monotonic()
         server.start()
