@@ -160,7 +160,7 @@ dump_manifest(struct dump *dump, struct inspect_file *file)
     const struct manifest_segment *segments;
     struct manifest_header header;
     const uint8_t *at = file->bytes < sizeof(header) ||
-                                file->bytes > manifest_bytes(MANIFEST_SEGMENTS_MAX)
+                                file->bytes > manifest_bytes_max(MANIFEST_SEGMENTS_MAX)
                             ? NULL
                             : inspect_file_view(file, 0, file->bytes);
 

@@ -128,7 +128,7 @@ inspect_take_memory(struct inspect *inspect)
         {"run", INSPECT_RUN_BYTES_MAX, (void **)&inspect->run},
         {"records", INSPECT_RECORDS_BYTES_MAX, (void **)&inspect->records},
         {"footer", INSPECT_SECTIONS_BYTES_MAX, (void **)&inspect->sections},
-        {"manifest", manifest_bytes(MANIFEST_SEGMENTS_MAX), (void **)&inspect->manifest},
+        {"manifest", manifest_bytes_max(MANIFEST_SEGMENTS_MAX), (void **)&inspect->manifest},
         {"names", INSPECT_FILES_MAX * sizeof(struct disk_entry), (void **)&inspect->entries},
         {"partitions",
          TABLE_SLOTS * sizeof(struct inspect_partition),

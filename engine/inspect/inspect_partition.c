@@ -33,7 +33,7 @@ read_manifest(struct partition_check *check, const char *path)
         rc = disk_read(inspect->disk,
                        fd,
                        inspect->manifest,
-                       min_u64(bytes, manifest_bytes(MANIFEST_SEGMENTS_MAX)),
+                       min_u64(bytes, manifest_bytes_max(MANIFEST_SEGMENTS_MAX)),
                        0,
                        &count);
     disk_close(inspect->disk, fd);

@@ -187,11 +187,18 @@ flush_footer(struct log *log, uint32_t segment_idx, int fd)
     if (idx == LOG_NONE)
         return false;
     struct log_flush *flush = &log->flushes[idx];
-    const struct segment_history history = {.incarnation = partition->incarnation,
-                                            .index = &partition->index,
-                                            .epochs = partition->epochs,
-                                            .epoch_count = partition->epoch_count};
-    flush->bytes = segment_build_footer(segment, &history, flush_staging(log, idx));
+    struct segment_space staging = flush_staging(log, idx);
+    /* Gathered where the footer does not reach. */
+    struct aborted_entry *aborted = (void *)(staging.at + SEGMENT_FOOTER_BYTES_MAX);
+    const struct segment_history history = {
+        .incarnation = partition->incarnation,
+        .index = &partition->index,
+        .epochs = partition->epochs,
+        .epoch_count = partition->epoch_count,
+        .aborted = aborted,
+        .aborted_count = transaction_aborted_of(log, segment, aborted)};
+    flush->bytes = segment_build_footer(segment, &history, staging);
+    CHECK(flush->bytes <= SEGMENT_FOOTER_BYTES_MAX);
     CHECK(flush->bytes > 0);
     flush->kind = FLUSH_FOOTER;
     flush->slot = segment->slot;

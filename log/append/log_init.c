@@ -84,7 +84,7 @@ log_lay_out(const struct log_config *config, struct log_layout *layout)
     layout->event_count = log_power_of_two(2 * partitions + LOG_WAITS_MAX);
     layout->bucket_count = (uint32_t)log_power_of_two(2 * partitions + 2);
     layout->segment_count = (uint32_t)(4 * partitions + 16384);
-    layout->manifest_bytes = round_up(manifest_bytes(LOG_PARTITION_SEGMENTS_MAX),
+    layout->manifest_bytes = round_up(manifest_bytes_max(LOG_PARTITION_SEGMENTS_MAX),
                                       FORMAT_BLOCK_BYTES);
     layout->checkpoint_bytes = checkpoint_bytes(partitions,
                                                 partitions * CHECKPOINT_EPOCHS_MAX,

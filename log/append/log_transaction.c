@@ -26,10 +26,137 @@ transaction_forget_gone(struct log *log, struct partition *partition)
         transaction_aborted_pop(&log->transactions, of);
 }
 
-/* Room for one more, looked for in every partition when there is none. */
+/* Is this one's footer there for good, with what was aborted? */
+static bool
+segment_is_told(const struct segment *segment)
+{
+    return segment->is_listed && segment->aborted_count > 0;
+}
+
+void
+transaction_forget_listed(struct log *log, struct partition *partition, uint64_t end_offset)
+{
+    struct partition_transactions *of = &partition->transactions;
+    const struct transaction_aborted *table = log->transactions.aborted;
+    uint32_t entry = of->aborted_oldest;
+
+    for (uint32_t at = partition->segments.oldest; at != SEGMENT_NONE;
+         at = log->segments.segments[at].newer) {
+        const struct segment *segment = &log->segments.segments[at];
+        if (!segment->sealed || segment->next_offset > end_offset)
+            break;
+        if (!segment_is_told(segment))
+            continue;
+        while (entry != TRANSACTION_NONE && table[entry].entry.last_offset < segment->next_offset) {
+            uint32_t newer = table[entry].newer;
+            if (table[entry].entry.last_offset >= segment->base_offset)
+                transaction_aborted_free(&log->transactions, of, entry);
+            entry = newer;
+        }
+        of->aborted_from = max_u64(of->aborted_from, segment->next_offset);
+    }
+}
+
+bool
+transaction_is_told(const struct log *log, uint32_t *segment, uint64_t offset)
+{
+    const struct segment *segments = log->segments.segments;
+
+    while (*segment != SEGMENT_NONE && segments[*segment].next_offset <= offset)
+        *segment = segments[*segment].newer;
+    return *segment != SEGMENT_NONE && segments[*segment].base_offset <= offset &&
+           segment_is_told(&segments[*segment]);
+}
+
+bool
+transaction_is_listed(const struct log *log, const struct partition *partition, uint64_t offset)
+{
+    uint32_t at = segment_find(&log->segments, &partition->segments, offset);
+
+    return at != SEGMENT_NONE && offset >= log->segments.segments[at].base_offset &&
+           segment_is_told(&log->segments.segments[at]);
+}
+
+uint32_t
+transaction_aborted_of(const struct log *log,
+                       const struct segment *segment,
+                       struct aborted_entry *into)
+{
+    const struct partition *partition = &log->partitions[segment->slot];
+    const struct transaction_aborted *table = log->transactions.aborted;
+    uint32_t at = partition->transactions.aborted_newest;
+    uint32_t count = 0;
+
+    while (at != TRANSACTION_NONE && table[at].entry.last_offset >= segment->next_offset)
+        at = table[at].older;
+    uint32_t newest = at;
+    for (; at != TRANSACTION_NONE && table[at].entry.last_offset >= segment->base_offset;
+         at = table[at].older)
+        count++;
+    if (count > SEGMENT_ABORTED_MAX)
+        return 0; /* they stay in memory and in checkpoints */
+    at = newest;
+    for (uint32_t i = count; i-- > 0; at = table[at].older)
+        into[i] = table[at].entry;
+    return count;
+}
+
+uint32_t
+transaction_aborted_limit(const struct log *log)
+{
+    const struct transactions *transactions = &log->transactions;
+
+    if (transactions->has_listed || !transactions_are_tight(transactions))
+        return LOG_SEGMENT_ABORTED_ROLL;
+    /* What no footer has fills the table: so few in each partition that together they do not. */
+    return min_u32(LOG_SEGMENT_ABORTED_ROLL,
+                   max_u32(1, transactions->aborted_capacity / 4 / log->partition_high));
+}
+
+void
+transaction_segment_begun(struct log *log, struct partition *partition)
+{
+    struct partition_transactions *of = &partition->transactions;
+    const struct transaction_aborted *table = log->transactions.aborted;
+
+    of->aborted_active = 0;
+    for (uint32_t at = of->aborted_newest;
+         at != TRANSACTION_NONE &&
+         table[at].entry.last_offset >= partition_active(log, partition)->base_offset;
+         at = table[at].older)
+        of->aborted_active++;
+}
+
+/* Forgets what stands in footers: at first not that of each partition's newest footer. */
+static void
+transaction_forget_cached(struct log *log)
+{
+    for (uint32_t pass = 0; pass < 2 && transactions_are_tight(&log->transactions); pass++) {
+        for (uint32_t slot = 0; slot < log->partition_high; slot++) {
+            struct partition *partition = &log->partitions[slot];
+            if (partition->incarnation == 0 || partition->transactions.aborted_count == 0)
+                continue;
+            uint64_t end = UINT64_MAX;
+            for (uint32_t at = partition->segments.newest; pass == 0 && at != SEGMENT_NONE;
+                 at = log->segments.segments[at].older)
+                if (segment_is_told(&log->segments.segments[at])) {
+                    end = log->segments.segments[at].base_offset;
+                    break;
+                }
+            transaction_forget_listed(log, partition, end);
+        }
+        log->transactions.has_listed = pass == 0;
+    }
+}
+
+/* Room for one more, looked for in every partition when there is little. */
 static bool
 transaction_make_room(struct log *log)
 {
+    /* What one checkpoint takes must fit the table of the next start: none goes in its midst. */
+    if (transactions_are_tight(&log->transactions) && log->transactions.has_listed &&
+        log->reclaim.step != RECLAIM_ENCODE)
+        transaction_forget_cached(log);
     if (transactions_have_room(&log->transactions))
         return true;
     for (uint32_t slot = 0; slot < log->partition_high; slot++)
@@ -345,7 +472,8 @@ transaction_replay_marker(struct log *log,
             transaction_first_beside(transactions, &partition->transactions, at), offset + 1),
     };
     transaction_forget(log, partition, at);
-    if (marker->is_commit || offset < partition->start_offset)
+    if (marker->is_commit || offset < partition->start_offset ||
+        transaction_is_listed(log, partition, offset))
         return RC_OK;
     return transaction_aborted_restore(transactions, &partition->transactions, &aborted) ? RC_OK
                                                                                          : RC_LIMIT;

@@ -114,9 +114,12 @@ reclaim_encode_aborted(struct checkpoint_encoder *encoder,
                        const struct partition *partition)
 {
     const struct transaction_aborted *table = log->transactions.aborted;
+    uint32_t segment = partition->segments.oldest;
 
     for (uint32_t at = partition->transactions.aborted_oldest; at != TRANSACTION_NONE;
          at = table[at].newer) {
+        if (transaction_is_told(log, &segment, table[at].entry.last_offset))
+            continue;
         const struct checkpoint_aborted record = {.incarnation = partition->incarnation,
                                                   .entry = table[at].entry};
         checkpoint_encode_aborted(encoder, &record);

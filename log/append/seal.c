@@ -64,6 +64,7 @@ seal_roll(struct log *log, struct partition *partition)
     partition->next_allocated = 0;
     partition->roll = ROLL_NONE;
     partition->roll_offset = UINT64_MAX;
+    transaction_segment_begun(log, partition);
     return true;
 }
 
@@ -183,6 +184,13 @@ seal_poll(struct log *log)
 }
 
 void
+seal_listed(struct log *log, struct segment *segment)
+{
+    segment->is_listed = true;
+    log->transactions.has_listed = log->transactions.has_listed || segment->aborted_count > 0;
+}
+
+void
 seal_job_done(struct log *log, struct log_job *job)
 {
     struct partition *partition = &log->partitions[job->slot];
@@ -212,6 +220,7 @@ seal_job_done(struct log *log, struct log_job *job)
         return;
     }
     partition->manifest_generation++;
+    seal_listed(log, &log->segments.segments[partition->sealing]);
     log_count(log, METRIC_SEGMENTS_ROLLED, 1);
     seal_end(log, partition);
     flush_consider(log, partition);

@@ -60,6 +60,7 @@ space_may_roll(const struct log *log, const struct partition *partition)
            (partition->space_retry_ns == 0 || log->now_ns >= partition->space_retry_ns);
 }
 
+/* By age, or because of what was aborted in it. */
 static bool
 space_is_old(const struct log *log, const struct partition *partition)
 {
@@ -69,8 +70,12 @@ space_is_old(const struct log *log, const struct partition *partition)
     /* Only what was left can be compacted in time. */
     if (partition->config.is_compacted)
         limit_ms = min_i64(limit_ms, partition->config.compaction_lag_max_ms);
-    return partition->next_offset != active->base_offset &&
-           log->wall_ms - active->created_ms >= limit_ms;
+    if (partition->next_offset == active->base_offset)
+        return false;
+    /* Its footer is to take what was aborted, and has room for so much. */
+    if (UNLIKELY(partition->transactions.aborted_active >= transaction_aborted_limit(log)))
+        return true;
+    return log->wall_ms - active->created_ms >= limit_ms;
 }
 
 /* Is the active segment to be left? By size with what waits for it, or by age. */

@@ -181,6 +181,8 @@ void bulk_abandon(struct log *log, struct partition *partition, enum rc rc);
 bool seal_roll(struct log *log, struct partition *partition);
 void seal_footer_written(struct log *log, uint32_t flush_idx);
 void seal_failed(struct log *log, struct partition *partition);
+/* The manifest that lists the segment is durable. */
+void seal_listed(struct log *log, struct segment *segment);
 void seal_job_done(struct log *log, struct log_job *job);
 uint32_t seal_poll(struct log *log);
 /* Starts writing the manifest of the partition's sealed segments. False: no buffer or job now. */

@@ -75,6 +75,23 @@ enum rc transaction_replay_marker(struct log *log,
                                   uint64_t offset);
 /* Recovery: what was told of offsets from next_offset on did not survive. */
 void transaction_cut(struct log *log, struct partition *partition);
+/* Forgets what is listed for good in footers of segments that end at or below end_offset; readers
+ * are sent to those. */
+void transaction_forget_listed(struct log *log, struct partition *partition, uint64_t end_offset);
+/* Has the footer of the segment with that marker offset what was aborted, for good? */
+bool
+transaction_is_listed(const struct log *log, const struct partition *partition, uint64_t offset);
+/* The same for ascending offsets; *segment begins as the oldest one. */
+bool transaction_is_told(const struct log *log, uint32_t *segment, uint64_t offset);
+/* What a segment's footer is to list, ascending; into: [SEGMENT_ABORTED_MAX]. Returns how many; 0
+ * also when there are more, which stay in memory. */
+uint32_t transaction_aborted_of(const struct log *log,
+                                const struct segment *segment,
+                                struct aborted_entry *into);
+/* A segment in which so many were aborted is left. */
+uint32_t transaction_aborted_limit(const struct log *log);
+/* The partition has a new active segment. */
+void transaction_segment_begun(struct log *log, struct partition *partition);
 /* May this batch of an idempotent producer be appended, as far as transactions go? */
 enum rc transaction_check(const struct log *log, const struct append_batch *batch);
 /* A transactional batch that was checked has its offset. */

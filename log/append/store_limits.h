@@ -28,8 +28,9 @@
 #define LOG_ALLOCATE_MAX_BYTES (16 * MIB)
 #define LOG_MANIFESTS_MAX 4u /* manifest buffers */
 #define LOG_PARTITION_SEGMENTS_MAX 4096u
-#define LOG_SYNC_EACH_MAX 16u /* more dirty segments: one sync of the file system */
-#define LOG_RETRY_NS NS_PER_S /* after a job found no space */
+#define LOG_SEGMENT_ABORTED_ROLL 512u /* a segment with so many aborted transactions is left */
+#define LOG_SYNC_EACH_MAX 16u         /* more dirty segments: one sync of the file system */
+#define LOG_RETRY_NS NS_PER_S         /* after a job found no space */
 #define LOG_COLD_BYTES (128 * KIB)
 #define LOG_COLD_STATE_BYTES (64 * KIB) /* struct log_cold; log/read asserts that it fits */
 #define LOG_COLD_READS_MAX 8u

@@ -302,6 +302,7 @@ transaction_aborted_put(struct transactions *transactions,
     else
         transactions->aborted[newer].older = at;
     of->aborted_count++;
+    of->aborted_active++;
     transactions->aborted_live++;
     return true;
 }
@@ -332,7 +333,7 @@ transaction_aborted_restore(struct transactions *transactions,
     return transaction_aborted_put(transactions, of, entry, older);
 }
 
-static void
+void
 transaction_aborted_free(struct transactions *transactions,
                          struct partition_transactions *of,
                          uint32_t at)

@@ -67,8 +67,9 @@ struct transactions {
     uint32_t aborted_free;
     uint32_t live;
     uint32_t aborted_live;
-    uint32_t open;  /* in state OPEN */
-    uint32_t first; /* of the OPEN ones, by since_ns */
+    bool has_listed; /* some may stand in footers by now: transaction_forget_listed() */
+    uint32_t open;   /* in state OPEN */
+    uint32_t first;  /* of the OPEN ones, by since_ns */
     uint32_t last;
 };
 
@@ -82,7 +83,8 @@ struct partition_transactions {
     uint32_t aborted_oldest;
     uint32_t aborted_newest;
     uint32_t aborted_count;
-    uint64_t aborted_from; /* every aborted one with its marker here or above stands in the list */
+    uint32_t aborted_active; /* of those, with their marker in the active segment (about) */
+    uint64_t aborted_from;   /* what was aborted with its marker here or above stands in the list */
 };
 
 uint64_t transactions_footprint(uint32_t capacity, uint32_t aborted_capacity);
@@ -100,6 +102,15 @@ transactions_have_room(const struct transactions *transactions)
 {
     return transactions->live < transactions->capacity &&
            transactions->live + transactions->aborted_live < transactions->aborted_capacity;
+}
+
+/* Is it time to let go what footers have? */
+static ALWAYS_INLINE bool
+transactions_are_tight(const struct transactions *transactions)
+{
+    uint32_t used = transactions->live + transactions->aborted_live;
+
+    return used >= transactions->aborted_capacity - transactions->aborted_capacity / 4;
 }
 
 /* A new one in state ADMITTED; there must be room. */
@@ -144,6 +155,10 @@ bool transaction_aborted_add(struct transactions *transactions,
 bool transaction_aborted_restore(struct transactions *transactions,
                                  struct partition_transactions *of,
                                  const struct aborted_entry *entry);
+/* Forgets an entry; the footer of its segment has it. */
+void transaction_aborted_free(struct transactions *transactions,
+                              struct partition_transactions *of,
+                              uint32_t at);
 /* Takes the oldest entry away; readers of what lies below its marker are sent to the footers. */
 void transaction_aborted_pop(struct transactions *transactions, struct partition_transactions *of);
 /* Forgets entries with their marker at or above offset: they did not survive. */

@@ -12,7 +12,7 @@
 #define COMPACT_RETRY_MAX_NS (640 * NS_PER_S)
 #define COMPACT_ABORTED_MAX 16384u     /* aborted transactions of one partition's footers */
 #define COMPACT_TASK_ABORTED_MAX 1024u /* ... that the log tile has beside them */
-#define COMPACT_GROUP_ABORTED_MAX 512u /* of one output: its footer has room for them */
+#define COMPACT_GROUP_ABORTED_MAX SEGMENT_ABORTED_MAX /* of one output's footer */
 
 /* A sealed segment to be read. */
 struct compact_input {
@@ -56,8 +56,8 @@ struct compact_task {
     uint32_t generation; /* of the outputs' names */
     uint32_t epoch_count;
     struct format_epoch epochs[CHECKPOINT_EPOCHS_MAX];
-    /* What footers do not tell, or not yet: the log tile's own list. Readers are told of these, so
-     * their markers stay. */
+    /* What footers do not tell, or not yet: of the log tile's own list. Readers are told of these
+     * by it, so their markers stay. */
     uint32_t aborted_count;
     struct aborted_entry aborted[COMPACT_TASK_ABORTED_MAX]; /* ascending last_offset */
     uint32_t input_count;

@@ -161,11 +161,15 @@ compact_fill_aborted(struct log *log, const struct partition *partition)
     struct compact_task *task = &log->compact->task;
 
     task->aborted_count = 0;
-    if (partition->transactions.aborted_count > COMPACT_TASK_ABORTED_MAX)
-        return false;
+    uint32_t segment = partition->segments.oldest;
     for (uint32_t at = partition->transactions.aborted_oldest; at != TRANSACTION_NONE;
-         at = table[at].newer)
+         at = table[at].newer) {
+        if (transaction_is_told(log, &segment, table[at].entry.last_offset))
+            continue;
+        if (task->aborted_count == COMPACT_TASK_ABORTED_MAX)
+            return false;
         task->aborted[task->aborted_count++] = table[at].entry;
+    }
     return true;
 }
 
@@ -306,6 +310,8 @@ compact_swap(struct log *log, struct partition *partition)
     uint32_t first = compact_find_base(log, partition, task->inputs[task->group_first].base_offset);
 
     CHECK(first != SEGMENT_NONE); /* nobody else deletes while is_compacting */
+    /* From now on the new footer tells: a reader must not hear of one whose marker is gone. */
+    transaction_forget_listed(log, partition, task->output.next_offset);
     uint32_t at = segment_replace(pool, &partition->segments, first, task->group_count);
     if (at == SEGMENT_NONE) {
         compact_abandon(log); /* no record is free */
@@ -396,6 +402,8 @@ compact_job(struct log *log, struct log_job *job)
     log->manifests_free |= BIT(job->aux);
     if (rc == RC_OK) {
         partition->manifest_generation++;
+        seal_listed(log, &log->segments.segments[link->output]);
+        transaction_forget_listed(log, partition, log->segments.segments[link->output].next_offset);
         link->step = COMPACT_REMOVE;
         return;
     }

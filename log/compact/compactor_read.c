@@ -175,15 +175,21 @@ enum rc
 compactor__add_aborted(struct compactor *compactor)
 {
     const struct compact_task *task = &compactor->link->task;
-    uint32_t count = compactor->aborted_count;
-    uint64_t told = count == 0 ? 0 : compactor->aborted[count - 1].last_offset + 1;
+    struct aborted_entry *entries = compactor->aborted;
 
     for (uint32_t i = 0; i < task->aborted_count; i++) {
-        if (task->aborted[i].last_offset < told)
+        const struct aborted_entry *told = &task->aborted[i];
+        uint32_t at = compactor->aborted_count;
+        /* Mostly behind all others; not when older segments have footers without a list. */
+        while (at > 0 && entries[at - 1].last_offset > told->last_offset)
+            at--;
+        if (at > 0 && entries[at - 1].last_offset == told->last_offset)
             continue;
         if (compactor->aborted_count == COMPACT_ABORTED_MAX)
             return RC_LIMIT;
-        compactor->aborted[compactor->aborted_count++] = task->aborted[i];
+        for (uint32_t behind = compactor->aborted_count++; behind > at; behind--)
+            entries[behind] = entries[behind - 1];
+        entries[at] = *told;
     }
     return RC_OK;
 }

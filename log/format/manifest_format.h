@@ -15,7 +15,7 @@
 
 struct manifest_header {
     uint64_t magic;         /*  0: MANIFEST_MAGIC */
-    uint32_t version;       /*  8: FORMAT_VERSION */
+    uint32_t version;       /*  8: 1, or 2 when a footer lists aborted transactions */
     uint32_t segment_count; /* 12: [0, MANIFEST_SEGMENTS_MAX] */
     uint64_t incarnation;   /* 16 */
     uint64_t
@@ -23,7 +23,7 @@ struct manifest_header {
     uint8_t topic_id[FORMAT_UUID_BYTES]; /* 32: for people and for disaster recovery */
     uint32_t partition;                  /* 48 */
     uint32_t cleaned_count;              /* 52: leading segments that compaction has cleaned */
-    uint32_t entries_crc;                /* 56: CRC-32C of the entries */
+    uint32_t entries_crc;                /* 56: CRC-32C of all that follows the header */
     uint32_t crc;                        /* 60: CRC-32C of bytes [0, 60) */
 };
 struct manifest_segment {
@@ -37,6 +37,13 @@ struct manifest_segment {
     uint32_t trailer_crc;     /* 52: crc field of the file's trailer: binds the file */
     int64_t sealed_ms;        /* 56: wall time */
 };
+/* What the footer of a segment lists of aborted transactions; version 2. */
+struct manifest_aborted {
+    uint64_t first_offset; /* 0: the least of its entries; UINT64_MAX: there is none */
+    uint32_t count;        /* 8: of its entries; 0: none, or they are not told here */
+    uint32_t zero;         /* 12 */
+};
+_Static_assert(sizeof(struct manifest_aborted) == 16, "on-disk layout");
 _Static_assert(sizeof(struct manifest_header) == 64, "on-disk layout");
 _Static_assert(offsetof(struct manifest_header, topic_id) == 32, "on-disk layout");
 _Static_assert(offsetof(struct manifest_header, crc) == 60, "on-disk layout");
@@ -44,19 +51,42 @@ _Static_assert(sizeof(struct manifest_segment) == 64, "on-disk layout");
 _Static_assert(offsetof(struct manifest_segment, file_generation) == 48, "on-disk layout");
 _Static_assert(offsetof(struct manifest_segment, sealed_ms) == 56, "on-disk layout");
 
+#define MANIFEST_VERSION_ABORTED 2u
+
+/* Of so many segments, at most. */
 static ALWAYS_INLINE uint64_t
-manifest_bytes(uint32_t segment_count)
+manifest_bytes_max(uint32_t segment_count)
 {
     return sizeof(struct manifest_header) +
-           (uint64_t)segment_count * sizeof(struct manifest_segment);
+           (uint64_t)segment_count *
+               (sizeof(struct manifest_segment) + sizeof(struct manifest_aborted));
+}
+/* Of a manifest with that version and segment count. */
+static ALWAYS_INLINE uint64_t
+manifest_bytes(const struct manifest_header *header)
+{
+    uint64_t entry_bytes = sizeof(struct manifest_segment);
+
+    if (header->version >= MANIFEST_VERSION_ABORTED)
+        entry_bytes += sizeof(struct manifest_aborted);
+    return sizeof(*header) + header->segment_count * entry_bytes;
+}
+/* The table behind the segments of a manifest that was decoded, or NULL in version 1. */
+static ALWAYS_INLINE const struct manifest_aborted *
+manifest_aborted(const struct manifest_header *header, const struct manifest_segment *segments)
+{
+    return header->version < MANIFEST_VERSION_ABORTED
+               ? NULL
+               : (const struct manifest_aborted *)(const void *)(segments + header->segment_count);
 }
 
-/* Writes manifest_bytes(header->segment_count) bytes; magic, version, zeros and CRCs are set here.
- * The entries may already stand at their place in ret_bytes (segments == ret_bytes + 64).
- * ret_bytes: 8-byte aligned. */
-void manifest_encode(const struct manifest_header *header,
-                     const struct manifest_segment *segments,
-                     uint8_t *ret_bytes);
+/* Writes a manifest into ret_bytes (8-byte aligned, manifest_bytes_max()); gives its bytes. Magic,
+ * version, zeros and CRCs are set here. The entries may already stand at their place in ret_bytes
+ * (segments == ret_bytes + 64). aborted_or_null: [segment_count]; NULL: version 1. */
+uint64_t manifest_encode(const struct manifest_header *header,
+                         const struct manifest_segment *segments,
+                         const struct manifest_aborted *aborted_or_null,
+                         uint8_t *ret_bytes);
 /* Checks bytes [0, count): header CRC, version, count, entries CRC, order of entries. *ret_segments
  * points into bytes (8-byte aligned). RC_CORRUPT (also when it is another partition's),
  * RC_NEWER_FORMAT. */

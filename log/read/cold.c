@@ -3,7 +3,6 @@
 
 #include "engine/base/check.h"
 #include "log/append/log_metrics.h"
-#include "log/read/skips.h"
 #include "log/read/tail_read.h"
 
 #define COLD_STEPS_PER_POLL 64u
@@ -50,23 +49,9 @@ cold_save_cursor(struct log *log, const struct cold_read *read)
     cold__ahead(log, cursor.segment, cursor.position);
 }
 
-/* What is to be skipped of what was read. */
-static void
-cold_put_skips(struct log *log,
-               const struct partition *partition,
-               const struct cold_read *read,
-               struct log_read_result *result)
-{
-    struct read_skips skips;
-
-    skips_begin(&skips, &read->request, read->bytes);
-    skips_add_kept(&skips, log, partition, 0);
-    skips_end(&skips, result);
-}
-
 /* Gives up what the read holds and leaves its answer. */
 static void
-cold_finish(struct log *log, struct cold_read *read)
+cold_answer(struct log *log, struct cold_read *read)
 {
     struct log_cold *cold = log->cold;
     struct log_read_result result = {.ctx = read->request.ctx,
@@ -95,9 +80,14 @@ cold_finish(struct log *log, struct cold_read *read)
         result.rc = (uint16_t)read->rc;
         result.bytes = read->rc == RC_NO_MEMORY ? read->batch_bytes : read->bytes;
         result.base_offset = read->base_offset;
-        if (read->rc == RC_OK && read->bytes > 0 && read->request.is_committed &&
-            read->kind == COLD_READ)
-            cold_put_skips(log, partition, read, &result);
+        /* What its batches need may be gone with segments below the start. */
+        if (read->step == COLD_SKIPS && read->request.offset < partition->start_offset &&
+            read->rc == RC_OK) {
+            result.rc = RC_OFFSET_OUT_OF_RANGE;
+            result.bytes = 0;
+        } else if (read->step == COLD_SKIPS && read->rc == RC_OK) {
+            skips_end(&read->skips, &result);
+        }
         /* All that was left in files is read: the rest stands in the ring. */
         if (read->rc == RC_OK && read->bytes == 0 && read->kind == COLD_READ)
             (void)read__tail(log, partition, &read->request, &result);
@@ -105,6 +95,41 @@ cold_finish(struct log *log, struct cold_read *read)
     cold->results[(cold->results_first + cold->results_count++) % LOG_COLD_READS_MAX] = result;
     read->kind = COLD_IDLE;
     cold->reads_active--;
+}
+
+/* True when something moved. */
+static uint32_t
+cold_step_skips(struct log *log, struct cold_read *read)
+{
+    enum rc rc = RC_OK;
+    uint32_t work = 0;
+
+    for (; rc == RC_OK && work < COLD_STEPS_PER_POLL; work++)
+        rc = cold__skips_step(log, read);
+    if (rc == RC_OK || rc == RC_AGAIN)
+        return work - 1;
+    if (rc != RC_NOT_FOUND) {
+        read->rc = rc;
+        read->bytes = 0;
+    }
+    cold_answer(log, read);
+    return work;
+}
+
+/* The read has what it wanted, or will not get it. */
+static void
+cold_finish(struct log *log, struct cold_read *read)
+{
+    const struct partition *partition = partition_of(
+        log, read->request.slot, read->request.incarnation);
+
+    if (read->kind != COLD_READ || !read->request.is_committed || read->rc != RC_OK ||
+        read->bytes == 0 || partition == NULL) {
+        cold_answer(log, read);
+        return;
+    }
+    cold__skips_begin(log, partition, read);
+    (void)cold_step_skips(log, read);
 }
 
 static uint64_t
@@ -226,6 +251,8 @@ cold_step(struct log *log, struct cold_read *read)
 
     if (read->step == COLD_TAIL)
         return cold_step_tail(log, read);
+    if (read->step == COLD_SKIPS)
+        return cold_step_skips(log, read);
     for (; work < COLD_STEPS_PER_POLL; work++) {
         const struct segment *segment = &log->segments.segments[read->segment];
         if (read->step == COLD_RUNS && read->position >= segment->data_bytes &&

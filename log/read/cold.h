@@ -11,6 +11,7 @@
 #define EAGRE_LOG_READ_COLD_H
 
 #include "log/append/store.h"
+#include "log/read/skips.h"
 
 #define COLD_CHUNKS_MAX 512u
 #define COLD_FOOTER_BYTES (32 * KIB)
@@ -36,6 +37,7 @@ enum cold_step {
     COLD_FOOTER, /* the footer of a sealed segment is needed to know where to begin */
     COLD_RUNS,   /* walking runs */
     COLD_BATCH,  /* inside a batch longer than a chunk */
+    COLD_SKIPS,  /* its batches are there: what of them is to be skipped */
     COLD_TAIL,   /* find by time only: walking tail entries */
 };
 
@@ -60,6 +62,11 @@ struct cold_read {
     uint32_t batch_crc;
     uint32_t batch_crc_wanted;
     bool batch_skip;
+    /* what is to be skipped */
+    struct read_skips skips;
+    uint64_t skips_known;   /* entries from this marker on were in memory */
+    uint64_t skips_at;      /* segments that end above are to be looked at */
+    uint32_t skips_segment; /* whose footer is read, or SEGMENT_NONE */
 };
 
 /* Where a sequential reader goes on. */
@@ -114,6 +121,11 @@ cold__bytes(const struct log *log, uint32_t chunk)
  * finished (step over), or a chunk is needed (read->chunk is LOG_NONE). */
 enum cold_walk { COLD_WALK_MORE, COLD_WALK_CHUNK, COLD_WALK_DONE };
 enum cold_walk cold__walk(struct log *log, struct cold_read *read);
+/* cold_skips.c. From here on the read gathers what is to be skipped of its batches (> 0 bytes). */
+void cold__skips_begin(struct log *log, const struct partition *partition, struct cold_read *read);
+/* RC_OK: call again; RC_AGAIN: a footer is on its way, or later; RC_NOT_FOUND: all is gathered;
+ * RC_CORRUPT, RC_IO_ERROR: a footer that is needed cannot be had. */
+enum rc cold__skips_step(struct log *log, struct cold_read *read) MUST_USE;
 /* Position of a run header to begin from, by the footer bytes in the chunk. */
 uint64_t cold__from_footer(const struct log *log,
                            const struct cold_read *read,

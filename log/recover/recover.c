@@ -98,7 +98,7 @@ recover_take_memory(struct recover *recover)
     uint64_t partitions = 1;
     enum rc rc = RC_OK;
 
-    recover->manifest_bytes = round_up(manifest_bytes(LOG_PARTITION_SEGMENTS_MAX), 4096);
+    recover->manifest_bytes = round_up(manifest_bytes_max(LOG_PARTITION_SEGMENTS_MAX), 4096);
     for (uint32_t i = 0; rc == RC_OK && i < RECOVER_TILES_MAX; i++) {
         uint64_t bytes = 0;
         rc = checkpoint_buffer_bytes(recover->disk, i, &bytes);
@@ -375,6 +375,7 @@ recover_finish_partitions(struct recover *recover, struct log *log)
         if (partition->state == PARTITION_HALTED)
             recover_report_halt(recover, partition);
         transaction_cut(log, partition); /* R23 */
+        transaction_segment_begun(log, partition);
         partition->synced = partition_mark_now(log, partition);
         partition->is_dirty = false;
         partition->start_durable = partition->start_offset; /* in the checkpoint to come */

@@ -42,18 +42,19 @@ recover_read_manifest(struct recover *recover,
 static enum rc
 recover_rewrite_manifest(struct recover *recover,
                          const struct partition *partition,
-                         uint32_t segment_count)
+                         const struct manifest_header *header)
 {
     char path[FORMAT_PATH_MAX];
 
     format_path_manifest(path, partition->incarnation);
-    return disk_replace_file(recover->disk, path, recover->manifest, manifest_bytes(segment_count));
+    return disk_replace_file(recover->disk, path, recover->manifest, manifest_bytes(header));
 }
 
 static bool
 recover_add_sealed(struct log *log,
                    struct partition *partition,
-                   const struct manifest_segment *listed)
+                   const struct manifest_segment *listed,
+                   const struct manifest_aborted *aborted_or_null)
 {
     uint32_t at = segment_push(
         &log->segments, &partition->segments, partition_slot(log, partition), listed->base_offset);
@@ -72,6 +73,11 @@ recover_add_sealed(struct log *log,
     segment->file_generation = listed->file_generation;
     partition->compact_generation = max_u32(partition->compact_generation, listed->file_generation);
     segment->sealed = true;
+    segment->is_listed = true;
+    if (aborted_or_null != NULL) {
+        segment->aborted_count = aborted_or_null->count;
+        segment->aborted_first = aborted_or_null->first_offset;
+    }
     if (listed->max_timestamp_ms > partition->max_timestamp_ms) {
         partition->max_timestamp_ms = listed->max_timestamp_ms;
         partition->max_timestamp_offset = listed->base_offset;
@@ -302,9 +308,12 @@ recover__attach(struct recover *recover, struct log *log, struct partition *part
                        (unsigned long long)partition->incarnation);
         return rc;
     } else if (listed != NULL && header.segment_count > 0) {
+        const struct manifest_aborted *aborted = manifest_aborted(&header, listed);
         for (uint32_t i = 0; i < header.segment_count; i++)
-            if (!recover_add_sealed(log, partition, &listed[i]))
+            if (!recover_add_sealed(
+                    log, partition, &listed[i], aborted == NULL ? NULL : &aborted[i]))
                 return RC_LIMIT;
+        transaction_forget_listed(log, partition, UINT64_MAX); /* R23 */
         recover_go_behind(recover, partition, &listed[header.segment_count - 1]);
         if (header.cleaned_count > 0)
             partition->cleaned_offset = listed[header.cleaned_count - 1].next_offset;
@@ -315,7 +324,7 @@ recover__attach(struct recover *recover, struct log *log, struct partition *part
         /* Seen, but perhaps only by the page cache: a sync of the last process may have failed. It
          * is written again before anything relies on it. */
         partition->manifest_generation = header.generation;
-        rc = recover_rewrite_manifest(recover, partition, header.segment_count);
+        rc = recover_rewrite_manifest(recover, partition, &header);
     }
     if (rc == RC_OK)
         rc = recover_begin_active(log, partition);

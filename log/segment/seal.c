@@ -27,7 +27,15 @@ segment_build_footer(struct segment *segment,
     };
     struct footer footer;
 
+    CHECK(history->aborted_count <= SEGMENT_ABORTED_MAX);
     footer_begin(&footer, buffer.at, buffer.bytes, &facts);
+    /* First, so that the indexes stand near the end, where readers look for them. */
+    if (history->aborted_count > 0)
+        footer_add(&footer,
+                   SECTION_ABORTED,
+                   history->aborted,
+                   sizeof(history->aborted[0]),
+                   history->aborted_count);
     footer_add(&footer,
                SECTION_OFFSET_INDEX,
                offsets,
@@ -38,20 +46,40 @@ segment_build_footer(struct segment *segment,
                times,
                sizeof(times[0]),
                index_time_section(history->index, times));
-    if (history->aborted_count > 0)
-        footer_add(&footer,
-                   SECTION_ABORTED,
-                   history->aborted,
-                   sizeof(history->aborted[0]),
-                   history->aborted_count);
     footer_add(&footer, SECTION_EPOCHS, epochs, sizeof(epochs[0]), epoch_count);
     uint64_t bytes = footer_end(&footer);
     if (bytes == 0)
         return 0;
+    segment->aborted_count = history->aborted_count;
+    segment->aborted_first = UINT64_MAX;
+    for (uint32_t i = 0; i < history->aborted_count; i++)
+        segment->aborted_first = min_u64(segment->aborted_first, history->aborted[i].first_offset);
     segment->file_bytes = segment->data_bytes + bytes;
     /* The trailer is the footer's last block and ends with its CRC. */
     segment->trailer_crc = get_u32_le(buffer.at + bytes - sizeof(uint32_t));
     return bytes;
+}
+
+/* The table behind the entries; NULL when it says nothing. */
+static const struct manifest_aborted *
+manifest_fill_aborted(const struct segment_pool *pool,
+                      const struct segment_list *list,
+                      struct manifest_aborted *table,
+                      uint32_t count)
+{
+    bool has_any = false;
+    uint32_t at = list->oldest;
+
+    for (uint32_t i = 0; i < count; i++, at = pool->segments[at].newer) {
+        const struct segment *segment = &pool->segments[at];
+        bool has = segment->aborted_count > 0;
+        table[i] = (struct manifest_aborted){
+            .first_offset = has ? segment->aborted_first : UINT64_MAX,
+            .count = segment->aborted_count,
+        };
+        has_any = has_any || has;
+    }
+    return has_any ? table : NULL;
 }
 
 uint64_t
@@ -68,7 +96,7 @@ segment_build_manifest(const struct segment_pool *pool,
         const struct segment *segment = &pool->segments[at];
         if (!segment->sealed)
             break;
-        if (manifest_bytes(count + 1) > buffer.bytes)
+        if (manifest_bytes_max(count + 1) > buffer.bytes)
             return 0;
         entries[count++] = (struct manifest_segment){
             .base_offset = segment->base_offset,
@@ -83,6 +111,10 @@ segment_build_manifest(const struct segment_pool *pool,
         };
     }
     header->segment_count = count;
-    manifest_encode(header, entries, buffer.at);
-    return manifest_bytes(count);
+    return manifest_encode(
+        header,
+        entries,
+        manifest_fill_aborted(
+            pool, list, (struct manifest_aborted *)(void *)(entries + count), count),
+        buffer.at);
 }

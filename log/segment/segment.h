@@ -25,15 +25,20 @@ struct segment {
     uint64_t max_timestamp_offset;
     int64_t created_ms;
     int64_t sealed_ms;
-    uint64_t number; /* never reused: names the file in caches */
+    uint64_t number;        /* never reused: names the file in caches */
+    uint64_t aborted_first; /* least first offset of its footer's aborted entries; valid if any */
+    uint32_t
+        aborted_count; /* of those, as the manifest tells; 0: none, or they are kept in memory */
     uint32_t trailer_crc;
     uint32_t file_generation;
     uint32_t slot;
     uint32_t file;    /* handle in the table of open files, or SEGMENT_NONE */
     uint32_t readers; /* cold reads that look at it */
     bool sealed;      /* its footer is durable and the manifest lists it */
-    bool is_retired;  /* compaction has put another in its place; a reader may still look at it */
-    uint8_t failed;   /* enum rc of its last failed open; RC_OK: none */
+    bool is_listed; /* the manifest that lists it is durable: what its footer tells may be forgotten
+                     */
+    bool is_retired; /* compaction has put another in its place; a reader may still look at it */
+    uint8_t failed;  /* enum rc of its last failed open; RC_OK: none */
     uint32_t newer;
     uint32_t older;
 };
@@ -138,6 +143,9 @@ uint64_t run_builder_end(struct run_builder *builder);
 
 /* ---- sealing ---- */
 
+/* Aborted transactions that one footer lists; with more none is listed. */
+#define SEGMENT_ABORTED_MAX 1024u
+
 /* What a footer tells of its partition. */
 struct segment_history {
     uint64_t incarnation;
@@ -145,7 +153,7 @@ struct segment_history {
     const struct format_epoch *epochs; /* [epoch_count] */
     uint32_t epoch_count;
     const struct aborted_entry *aborted; /* [aborted_count], ascending last_offset */
-    uint32_t aborted_count;
+    uint32_t aborted_count;              /* <= SEGMENT_ABORTED_MAX */
 };
 
 /* Builds the footer of a segment into buffer, to be written at segment->data_bytes; returns its
@@ -156,7 +164,7 @@ uint64_t segment_build_footer(struct segment *segment,
 #define SEGMENT_FOOTER_BYTES_MAX (64 * KIB)
 
 /* The manifest of all sealed segments of a list, into buffer; returns its bytes or 0 when it does
- * not fit. */
+ * not fit. It is of version 2 only when a footer lists aborted transactions. */
 uint64_t segment_build_manifest(const struct segment_pool *pool,
                                 const struct segment_list *list,
                                 struct manifest_header *header,

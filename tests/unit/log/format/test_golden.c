@@ -236,8 +236,7 @@ Test(golden, manifest, .timeout = 5)
     };
 
     memcpy(header.topic_id, uuid, sizeof(uuid));
-    manifest_encode(&header, segments, image);
-    expect_golden("manifest.bin", manifest_bytes(2));
+    expect_golden("manifest.bin", manifest_encode(&header, segments, NULL, image));
 }
 
 Test(golden, checkpoint, .timeout = 5)

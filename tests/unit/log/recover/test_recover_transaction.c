@@ -2,12 +2,16 @@
  * batches tell of: which are open, which were aborted, and how far readers of committed records may
  * go. Method: random transactions of a few producers over small journals and segments, ended by
  * power cuts, kills and stops at any moment; then a plain model reads the surviving batches from
- * the first on and must come to the same result. Seeds are printed by every assertion. */
+ * the first on and must come to the same result, by what committed reads are told to skip. Two
+ * thirds of the seeds have so little memory that footers tell most of it. Seeds are printed by
+ * every assertion. */
 #include "../append/store_rig.h"
 
+#include "engine/record/record_batch.h"
 #include "engine/record/record_marker.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 #define PARTITIONS 3u
 #define PRODUCERS 6u
@@ -62,11 +66,69 @@ replay(uint32_t partition)
     }
 }
 
+/* Was it aborted, as the model knows? */
+static bool
+is_known(int64_t producer_id, uint64_t first_offset)
+{
+    for (uint32_t i = 0; i < aborted_count; i++)
+        if (aborted[i].producer_id == producer_id && aborted[i].first_offset == first_offset)
+            return true;
+    return false;
+}
+
+/* One committed read: each transaction that touches it and was aborted is told once, and no other
+ * is told. Returns where it ends. */
+static uint64_t
+read_once(uint32_t partition, uint64_t offset)
+{
+    const struct log_read_request request = {.slot = rig.partitions[partition].slot,
+                                             .incarnation = rig.partitions[partition].incarnation,
+                                             .offset = offset,
+                                             .dst = rig.dst,
+                                             .dst_bytes = 1 * MIB,
+                                             .max_bytes = 64 * KIB,
+                                             .leader_epoch = -1,
+                                             .whole_first = true,
+                                             .is_committed = true};
+    struct log_read_result result = rig_read_as(&rig, partition, &request);
+    unsigned long long seed = (unsigned long long)rig.seed;
+    uint64_t next_offset = offset;
+    uint64_t count;
+
+    cr_assert_eq(result.rc, RC_OK, "seed %llu: %s", seed, rc_name((enum rc)result.rc));
+    cr_assert_gt(result.bytes, 0u, "seed %llu, offset %llu", seed, (unsigned long long)offset);
+    for (uint32_t at = 0; at < result.bytes; at += (uint32_t)record_batch_bytes(rig.dst + at))
+        next_offset = record_batch_base_offset(rig.dst + at) +
+                      (uint64_t)record_batch_last_offset_delta(rig.dst + at) + 1;
+    const uint8_t *told = rig.dst + round_up(result.bytes, 8);
+    memcpy(&count, told, sizeof(count));
+    uint64_t expected = 0;
+    for (uint32_t i = 0; i < aborted_count; i++)
+        expected += aborted[i].last_offset >= result.base_offset &&
+                    aborted[i].first_offset < next_offset;
+    cr_assert_eq(count,
+                 expected,
+                 "seed %llu, partition %u, offsets %llu to %llu: %llu told, not %llu",
+                 seed,
+                 partition,
+                 (unsigned long long)offset,
+                 (unsigned long long)next_offset,
+                 (unsigned long long)count,
+                 (unsigned long long)expected);
+    for (uint64_t i = 0; i < count; i++) {
+        int64_t producer_id;
+        uint64_t first_offset;
+        memcpy(&producer_id, told + 8 + 16 * i, 8);
+        memcpy(&first_offset, told + 16 + 16 * i, 8);
+        cr_assert(is_known(producer_id, first_offset), "seed %llu", seed);
+    }
+    return next_offset;
+}
+
 static void
 compare(uint32_t partition)
 {
     const struct partition *found = rig_partition(&rig, partition);
-    const struct transactions *table = &rig_log(&rig, partition)->transactions;
     uint64_t stable = found->next_offset;
     unsigned long long seed = (unsigned long long)rig.seed;
 
@@ -80,16 +142,9 @@ compare(uint32_t partition)
                  partition,
                  (unsigned long long)partition_last_stable(found),
                  (unsigned long long)stable);
-    uint32_t at = found->transactions.aborted_newest;
-    for (uint32_t i = aborted_count; i-- > 0;) {
-        cr_assert_neq(at, TRANSACTION_NONE, "seed %llu: %u are missing", seed, i + 1);
-        const struct aborted_entry *entry = &table->aborted[at].entry;
-        cr_assert_eq(entry->last_offset, aborted[i].last_offset, "seed %llu", seed);
-        cr_assert_eq(entry->first_offset, aborted[i].first_offset, "seed %llu", seed);
-        cr_assert_eq(entry->producer_id, aborted[i].producer_id, "seed %llu", seed);
-        at = table->aborted[at].older;
-    }
-    cr_assert_eq(at, TRANSACTION_NONE, "seed %llu: more than were aborted", seed);
+    uint64_t offset = found->start_offset;
+    while (offset < stable)
+        offset = read_once(partition, offset);
 }
 
 /* A marker that was lost may have left its epoch in a checkpoint: its producer is fenced, as the
@@ -182,7 +237,8 @@ start(uint64_t seed, uint64_t bulk_bytes)
 {
     rig_init(&rig, seed);
     rig.config.transactions_max = 64;
-    rig.config.transactions_aborted_max = ABORTED_MAX;
+    /* With few places most of what was aborted is known by footers alone. */
+    rig.config.transactions_aborted_max = seed % 3 == 0 ? ABORTED_MAX : 96;
     rig.config.journal_file_bytes = 256 * KIB;
     rig.config.bulk_bytes = bulk_bytes;
     cr_assert_eq(rig_open(&rig), RC_OK);
@@ -211,6 +267,8 @@ run(uint64_t seed, uint64_t bulk_bytes)
         switch (sim_rng_below(&rig.rng, 4)) {
         case 0:
             rig_settle(&rig);
+            for (uint32_t i = 0; i < PARTITIONS; i++)
+                compare(i);
             rig_stop(&rig);
             break;
         case 1:
