@@ -181,6 +181,7 @@ dump_manifest(struct dump *dump, struct inspect_file *file)
     dump_int(row, "partition", header.partition);
     dump_int(row, "segments", header.segment_count);
     dump_print(dump, row);
+    const struct manifest_aborted *aborted = manifest_aborted(&header, segments);
     for (uint32_t i = 0; i < header.segment_count; i++) {
         row = dump_row("sealed");
         dump_count(row, "base_offset", segments[i].base_offset);
@@ -191,6 +192,10 @@ dump_manifest(struct dump *dump, struct inspect_file *file)
         dump_int(row, "max_timestamp_ms", segments[i].max_timestamp_ms);
         dump_int(row, "file_generation", segments[i].file_generation);
         dump_int(row, "sealed_ms", segments[i].sealed_ms);
+        if (aborted != NULL && aborted[i].count > 0) {
+            dump_int(row, "aborted", aborted[i].count);
+            dump_count(row, "aborted_first_offset", aborted[i].first_offset);
+        }
         dump_print(dump, row);
     }
 }

@@ -153,7 +153,10 @@ read_sections(struct inspect *inspect,
         const struct section *section = &trailer->sections[i];
         const uint8_t *at = inspect->sections + (section->position - trailer->data_bytes);
         bool is_known = section->type < ARRAY_COUNT(kinds) && kinds[section->type].name != NULL;
-        if (!section_is_intact(section, at))
+        if (!section_is_intact(section, at) && section->type == SECTION_ABORTED)
+            find_in_footer(
+                inspect, segment, section->position, "aborted transactions: checksum mismatch");
+        else if (!section_is_intact(section, at))
             inspect__find(inspect,
                           INSPECT_AT(INSPECT_WARNING, "V5", segment->path, section->position),
                           "section %u (%s): checksum mismatch; it can be rebuilt from the runs",
@@ -199,6 +202,32 @@ compare_listed(struct inspect *inspect,
             what);
 }
 
+/* Readers rely on what the manifest tells of the list: it is as long and reaches back as far. */
+static void
+compare_aborted(struct inspect *inspect,
+                const struct inspect_segment *segment,
+                const struct inspect_footer *footer)
+{
+    const struct section *section = trailer_section(&footer->trailer, SECTION_ABORTED);
+    uint64_t first = UINT64_MAX;
+
+    if (segment->aborted == NULL || segment->aborted->count == 0)
+        return;
+    uint64_t count = section == NULL ? 0 : section->bytes / sizeof(struct aborted_entry);
+    for (uint64_t i = 0; i < footer->aborted_count; i++)
+        first = min_u64(first, footer->aborted[i].first_offset);
+    if (count != segment->aborted->count ||
+        (footer->aborted_count > 0 && first != segment->aborted->first_offset))
+        inspect__find(inspect,
+                      INSPECT_AT(INSPECT_DAMAGE,
+                                 "V2",
+                                 segment->path,
+                                 footer->trailer.file_bytes - FORMAT_BLOCK_BYTES),
+                      "trailer and manifest differ: aborted transactions, %llu, not %u",
+                      (unsigned long long)count,
+                      segment->aborted->count);
+}
+
 void
 inspect__read_footer(struct inspect *inspect,
                      struct inspect_file *file,
@@ -230,6 +259,7 @@ inspect__read_footer(struct inspect *inspect,
     ret_footer->is_whole = true;
     compare_listed(inspect, segment, &ret_footer->trailer);
     read_sections(inspect, segment, file, ret_footer);
+    compare_aborted(inspect, segment, ret_footer);
 }
 
 /* ---- meeting the entries on the walk ---- */

@@ -135,8 +135,9 @@ void inspect__finish_partition(struct inspect *inspect, struct inspect_partition
 struct inspect_segment {
     const char *path;
     uint64_t base_offset;
-    uint64_t end;                          /* of the last run */
-    const struct manifest_segment *listed; /* NULL: the active one, without a footer */
+    uint64_t end;                           /* of the last run */
+    const struct manifest_segment *listed;  /* NULL: the active one, without a footer */
+    const struct manifest_aborted *aborted; /* what its footer must list, or NULL: not told */
 };
 enum rc inspect__check_segment(struct inspect *inspect,
                                const struct inspect_segment *segment,

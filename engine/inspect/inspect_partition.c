@@ -124,6 +124,7 @@ find_leftovers(struct partition_check *check)
 static enum rc
 check_sealed(struct partition_check *check, const struct manifest_segment *listed)
 {
+    const struct manifest_aborted *aborted = manifest_aborted(&check->header, check->listed);
     struct inspect_walk walk;
     char path[FORMAT_PATH_MAX];
     uint64_t bytes = listed_bytes(check, listed->base_offset, listed->file_generation);
@@ -149,6 +150,7 @@ check_sealed(struct partition_check *check, const struct manifest_segment *liste
         .base_offset = listed->base_offset,
         .end = min_u64(listed->data_bytes, round_down(bytes, FORMAT_BLOCK_BYTES)),
         .listed = listed,
+        .aborted = aborted == NULL ? NULL : &aborted[listed - check->listed],
     };
     return inspect__check_segment(check->inspect, &segment, &walk);
 }

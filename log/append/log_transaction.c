@@ -127,41 +127,51 @@ transaction_segment_begun(struct log *log, struct partition *partition)
         of->aborted_active++;
 }
 
-/* Forgets what stands in footers: at first not that of each partition's newest footer. */
-static void
-transaction_forget_cached(struct log *log)
+/* Where the newest footer that tells of aborted transactions begins, or 0. */
+static uint64_t
+transaction_newest_listed(const struct log *log, const struct partition *partition)
 {
-    for (uint32_t pass = 0; pass < 2 && transactions_are_tight(&log->transactions); pass++) {
-        for (uint32_t slot = 0; slot < log->partition_high; slot++) {
-            struct partition *partition = &log->partitions[slot];
-            if (partition->incarnation == 0 || partition->transactions.aborted_count == 0)
-                continue;
-            uint64_t end = UINT64_MAX;
-            for (uint32_t at = partition->segments.newest; pass == 0 && at != SEGMENT_NONE;
-                 at = log->segments.segments[at].older)
-                if (segment_is_told(&log->segments.segments[at])) {
-                    end = log->segments.segments[at].base_offset;
-                    break;
-                }
-            transaction_forget_listed(log, partition, end);
-        }
-        log->transactions.has_listed = pass == 0;
+    uint32_t at = partition->segments.newest;
+
+    while (at != SEGMENT_NONE && !segment_is_told(&log->segments.segments[at]))
+        at = log->segments.segments[at].older;
+    return at == SEGMENT_NONE ? 0 : log->segments.segments[at].base_offset;
+}
+
+/* Forgets what stands in footers; when spares_newest, not that of each partition's newest one. */
+static void
+transaction_forget_cached(struct log *log, bool spares_newest)
+{
+    for (uint32_t slot = 0; slot < log->partition_high; slot++) {
+        struct partition *partition = &log->partitions[slot];
+        if (partition->incarnation == 0 || partition->transactions.aborted_count == 0)
+            continue;
+        transaction_forget_listed(
+            log, partition, spares_newest ? transaction_newest_listed(log, partition) : UINT64_MAX);
     }
+    log->transactions.has_listed = spares_newest;
 }
 
 /* Room for one more, looked for in every partition when there is little. */
 static bool
-transaction_make_room(struct log *log)
+transaction_make_room(struct log *log, struct partition *partition)
 {
     /* What one checkpoint takes must fit the table of the next start: none goes in its midst. */
     if (transactions_are_tight(&log->transactions) && log->transactions.has_listed &&
-        log->reclaim.step != RECLAIM_ENCODE)
-        transaction_forget_cached(log);
+        log->reclaim.step != RECLAIM_ENCODE) {
+        transaction_forget_cached(log, true);
+        if (transactions_are_tight(&log->transactions))
+            transaction_forget_cached(log, false);
+    }
+    if (transactions_are_tight(&log->transactions))
+        space_leave_old(log, partition); /* others when they are appended to, or looked at */
     if (transactions_have_room(&log->transactions))
         return true;
     for (uint32_t slot = 0; slot < log->partition_high; slot++)
-        if (log->partitions[slot].incarnation != 0)
+        if (log->partitions[slot].incarnation != 0) {
             transaction_forget_gone(log, &log->partitions[slot]);
+            space_leave_old(log, &log->partitions[slot]);
+        }
     return transactions_have_room(&log->transactions);
 }
 
@@ -191,7 +201,7 @@ log_transaction_admit(struct log *log, const struct log_transaction *request)
             known->epoch = request->producer_epoch;
         return known->epoch == request->producer_epoch ? RC_OK : RC_TXN_STATE;
     }
-    if (!transaction_make_room(log) ||
+    if (!transaction_make_room(log, partition) ||
         (at == PRODUCER_NONE && !producers_has_room(producers, log->now_ns)))
         return RC_LIMIT;
     at = producers_take(

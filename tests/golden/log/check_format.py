@@ -252,6 +252,18 @@ def check_manifest():
     expect("trailer", segments[0]["trailer_crc"], 0x01020304)
 
 
+def check_manifest_aborted():
+    """Version 2: behind the entries a table tells what footers list of aborted transactions."""
+    data = load("manifest_aborted.bin")
+    head = decode("manifest_header", data)
+    count = head["segment_count"]
+    expect("manifest version", head["version"], 2)
+    expect("manifest crcs", (head["crc"], head["entries_crc"]), (crc32c(data[:60]), crc32c(data[64:])))
+    expect("size with the table", len(data), 64 + (64 + 16) * count)
+    table = [decode("manifest_aborted", data, 64 + 64 * count + 16 * i) for i in range(count)]
+    expect("aborted", [(t["first_offset"], t["count"]) for t in table], [(2 ** 64 - 1, 0), (990, 3)])
+
+
 def check_checkpoint():
     data = load("checkpoint.bin")
     head = decode("checkpoint_header", data)
@@ -296,10 +308,10 @@ def check_checkpoint_transaction():
 
 
 def main():
-    for check in (check_meta, check_journal, check_journal_bulk, check_journal_transaction, check_segment, check_manifest, check_checkpoint,
+    for check in (check_meta, check_journal, check_journal_bulk, check_journal_transaction, check_segment, check_manifest, check_manifest_aborted, check_checkpoint,
                   check_checkpoint_transaction):
         check()
-    expect("number of layouts", len(LAYOUTS), 18)
+    expect("number of layouts", len(LAYOUTS), 19)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

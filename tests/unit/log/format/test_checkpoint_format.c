@@ -133,6 +133,29 @@ build_manifest(void)
     return manifest_encode(&header, segments, NULL, buffer);
 }
 
+Test(manifest_format, an_impossible_or_cut_table_of_aborted_transactions_is_refused, .timeout = 5)
+{
+    struct manifest_header header = {.segment_count = 1, .incarnation = 0xa1, .generation = 3};
+    const struct manifest_segment segment = {
+        .base_offset = 10, .next_offset = 100, .data_bytes = 4096, .file_bytes = 12288};
+    struct manifest_aborted aborted = {.first_offset = 100, .count = 1};
+    const struct manifest_segment *found;
+
+    uint64_t count = manifest_encode(&header, &segment, &aborted, buffer);
+    cr_assert_eq(count, 144u);
+    cr_assert_eq(manifest_decode(buffer, count, 0xa1, &header, &found), RC_CORRUPT);
+    aborted.first_offset = 7; /* it began in a segment before */
+    (void)manifest_encode(&header, &segment, &aborted, buffer);
+    cr_assert_eq(manifest_decode(buffer, count - 1, 0xa1, &header, &found), RC_CORRUPT);
+    cr_assert_eq(manifest_decode(buffer, count, 0xa1, &header, &found), RC_OK);
+    cr_assert_eq(manifest_aborted(&header, found)[0].first_offset, 7u);
+    buffer[count - 16] ^= 1;
+    cr_assert_eq(manifest_decode(buffer, count, 0xa1, &header, &found), RC_CORRUPT);
+    count = manifest_encode(&header, &segment, NULL, buffer);
+    cr_assert_eq(manifest_decode(buffer, count, 0xa1, &header, &found), RC_OK);
+    cr_assert_null(manifest_aborted(&header, found));
+}
+
 Test(manifest_format, every_turned_bit_and_every_cut_is_noticed, .timeout = 20)
 {
     struct manifest_header header;

@@ -237,6 +237,9 @@ Test(golden, manifest, .timeout = 5)
 
     memcpy(header.topic_id, uuid, sizeof(uuid));
     expect_golden("manifest.bin", manifest_encode(&header, segments, NULL, image));
+    const struct manifest_aborted aborted[2] = {{.first_offset = UINT64_MAX},
+                                                {.first_offset = 990, .count = 3}};
+    expect_golden("manifest_aborted.bin", manifest_encode(&header, segments, aborted, image));
 }
 
 Test(golden, checkpoint, .timeout = 5)
