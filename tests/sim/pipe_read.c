@@ -108,7 +108,7 @@ fetch_ask(struct pipe_client *client)
     bool is_committed = client->script.kind == PIPE_WORKER || client->script.is_committed;
 
     kafka_fetch_request_defaults(&request);
-    request.isolation_level = is_committed;
+    request.isolation_level = is_committed ? 1 : 0;
     request.max_wait_ms = (int32_t)sim_rng_between(&client->rng, 0, 50);
     request.min_bytes = 1;
     request.max_bytes = 1 * MIB;

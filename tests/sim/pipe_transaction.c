@@ -363,8 +363,9 @@ produce_answer(struct pipe_client *client, const struct kafka_produce_response *
     bool good = true;
     for (uint32_t i = 0; i < answer->topics.count; i++) {
         struct pipe_part *part = part_answered(client, &answer->topics.at[i]);
-        int16_t error = part == NULL ? KAFKA_ERROR_UNKNOWN_SERVER_ERROR
-                                     : answer->topics.at[i].partitions.at[0].error;
+        if (part == NULL)
+            return history_fail(client->of->history, "Produce answered what nobody asked");
+        int16_t error = answer->topics.at[i].partitions.at[0].error;
         if (error == KAFKA_ERROR_DUPLICATE_SEQUENCE_NUMBER)
             error = KAFKA_ERROR_NONE;
         if (!check(client, "Produce", error, &good))

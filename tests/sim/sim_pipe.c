@@ -79,6 +79,12 @@ add_client(struct scene *scene, struct pipe_script script)
     script.abort_ppm = (uint32_t)sim_rng_below(rng, 500000);
     script.die_ppm = (uint32_t)sim_rng_below(rng, 20000);
     script.sleep_ppm = (uint32_t)sim_rng_below(rng, 20000);
+    if (script.kind == PIPE_MEMBER) { /* the dead of a group hold up the living */
+        script.think_ns /= 8;
+        script.timeout_ms = 200 + script.timeout_ms / 10;
+        script.die_ppm /= 8;
+        script.sleep_ppm /= 8;
+    }
     pipe_client_init(client, &scene->shared, &script, scene->world.options.seed);
     sim_world_add(&scene->world,
                   &(struct sim_actor){.name = names[scene->client_count],
