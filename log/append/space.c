@@ -73,7 +73,8 @@ space_is_old(const struct log *log, const struct partition *partition)
     if (partition->next_offset == active->base_offset)
         return false;
     /* Its footer is to take what was aborted, and has room for so much. */
-    if (UNLIKELY(partition->transactions.aborted_active >= transaction_aborted_limit(log)))
+    if (UNLIKELY(partition->transactions.aborted_active > 0) &&
+        partition->transactions.aborted_active >= transaction_aborted_limit(log))
         return true;
     return log->wall_ms - active->created_ms >= limit_ms;
 }
