@@ -27,7 +27,7 @@ def verbs():
     """{verb: its options}, as --help tells them; those that all verbs have are not among them."""
     table, verb = {}, None
     for line in eagre("help").splitlines():
-        found = re.match(r"  eagre ([a-z]+(?: (?:create|list|describe|delete|alter|trim|reset-offsets))?)\b", line)
+        found = re.match(r"  eagre ([a-z]+(?: (?:create|list|describe|delete|alter|trim|reset-offsets|abort))?)\b", line)
         if found:
             verb = found.group(1)
             table.setdefault(verb, [])

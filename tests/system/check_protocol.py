@@ -12,7 +12,6 @@ from wire import APIS, Connection, batch, batches, check, create_topic, fetch, f
 
 server = None  # the one of the placement under test
 suite = Suite("protocol")
-COORDINATOR_NOT_AVAILABLE = 15
 # What clients of the last ten years need to find: key: (first at most, last at least). Written down here, not taken from the table.
 NEEDED = {0: (0, 9), 1: (4, 17), 2: (1, 7), 3: (0, 12), 10: (0, 4), 18: (0, 4), 19: (2, 7), 20: (1, 6), 22: (0, 5), 23: (2, 4),
           32: (1, 4), 37: (0, 3), 60: (0, 1)}
@@ -202,21 +201,21 @@ def list_offsets_all():
 
 
 def find_coordinator_all():
-    """Groups have one: this broker, as soon as their log is made. Transactions (kind 1) have none."""
-    nowhere = (COORDINATOR_NOT_AVAILABLE, -1, "", -1)
+    """Groups (kind 0) and transactions (kind 1) have one: this broker, as soon as their log is made."""
     here = (0, 1, "127.0.0.1", server.kafka_port)
     with connect() as connection:
         end = time.monotonic() + 10
-        while connection.call("FIND_COORDINATOR", 0, key="a")["error"] != 0:
-            check(time.monotonic() < end, "no coordinator after 10 s")
-            time.sleep(0.05)
+        for kind in (0, 1):
+            while connection.call("FIND_COORDINATOR", 1, key="a", key_type=kind)["error"] != 0:
+                check(time.monotonic() < end, f"no coordinator of kind {kind} after 10 s")
+                time.sleep(0.05)
         for version in versions("FIND_COORDINATOR"):
             for kind in (0, 1) if version >= 1 else (0,):
                 values = {"keys": ["a", "b"]} if version >= 4 else {"key": "a"}
                 found = connection.call("FIND_COORDINATOR", version, key_type=kind, **values)
                 for one in found["coordinators"] if version >= 4 else [found]:
                     told = (one["error"], one["node_id"], one["host"], one["port"])
-                    check(told == (nowhere if kind else here), f"version {version}, kind {kind}: {one}")
+                    check(told == here, f"version {version}, kind {kind}: {one}")
                 check(version < 4 or [c["key"] for c in found["coordinators"]] == ["a", "b"], str(found))
 
 
